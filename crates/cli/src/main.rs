@@ -1,0 +1,3 @@
+//! The `ferrane` command.
+
+fn main() {}

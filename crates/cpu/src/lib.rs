@@ -1,0 +1,1 @@
+//! Plans and executes MIL functions on the CPU.

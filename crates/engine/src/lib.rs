@@ -1,0 +1,1 @@
+//! The contract between the trainer and whatever evaluates MIL: engines, kernels, surfaces, profiles, the legaliser.

@@ -1,0 +1,1 @@
+//! Llama-family models: configuration, parameters, stages as MIL, plans, tokenizer, file formats.

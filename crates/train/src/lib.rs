@@ -1,0 +1,1 @@
+//! The trainer: data order, step, optimiser, schedule, loss scale, checkpoint, telemetry.

@@ -9,14 +9,22 @@
 //! This crate knows nothing of devices. What a program *means* is said once, by the reference interpreter
 //! ([`interp`]), in `f64`; engines are tested against it.
 
+pub mod builder;
+pub mod call;
 mod constant;
 mod dtype;
+pub mod infer;
 mod opcode;
+pub mod ops;
 mod program;
 mod types;
+pub mod verify;
 
+pub use builder::Builder;
+pub use call::{Call, CallError};
 pub use constant::{BlobRef, Constant, Data, Payload};
 pub use dtype::DType;
 pub use opcode::Opcode;
 pub use program::{Arg, Attr, Function, Name, Op, Operand, Opset, Program, Value, ValueId};
 pub use types::{TensorType, Type};
+pub use verify::{Verified, VerifyError, verify};

@@ -1,0 +1,277 @@
+//! The gate between a program someone wrote and one that engines accept.
+
+use crate::{Call, CallError, Function, Op, Opcode, Operand, Program, TensorType, ValueId, infer};
+
+/// A program that passed [`verify`]. Engines take nothing else, so they need not check again.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    program: Program,
+}
+
+impl Verified {
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The entry function.
+    ///
+    /// # Panics
+    /// Never: a verified program has one.
+    pub fn main(&self) -> &Function {
+        self.program.main().expect("a verified program has an entry")
+    }
+}
+
+/// One thing that is wrong with a program.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum VerifyError {
+    /// No entry function.
+    #[error("the program has no function `main`")]
+    NoEntry,
+    /// Two values of one function share a name.
+    #[error("function `{function}`: the name `{name}` is defined twice")]
+    DuplicateName {
+        /// The function.
+        function: String,
+        /// The name.
+        name: String,
+    },
+    /// A value is used before it is defined, or never is.
+    #[error("function `{function}`, op `{op}`: `{name}` is used before it is defined")]
+    Undefined {
+        /// The function.
+        function: String,
+        /// The op, or `return`.
+        op: String,
+        /// The value.
+        name: String,
+    },
+    /// The arguments of an op do not fit.
+    #[error("function `{function}`, `{result}`: {source}")]
+    Call {
+        /// The function.
+        function: String,
+        /// The first result of the op.
+        result: String,
+        /// What is wrong.
+        source: CallError,
+    },
+    /// A result is declared with another type than the op gives.
+    #[error("function `{function}`: `{result}` is declared as {declared}, but `{op}` gives {inferred}")]
+    ResultType {
+        /// The function.
+        function: String,
+        /// The result.
+        result: String,
+        /// The op.
+        op: Opcode,
+        /// The declared type.
+        declared: String,
+        /// The type the op gives.
+        inferred: String,
+    },
+    /// A constant's elements do not fit its type.
+    #[error("function `{function}`: the constant `{name}` has {given} elements for {ty}")]
+    Constant {
+        /// The function.
+        function: String,
+        /// The constant.
+        name: String,
+        /// The number of elements given.
+        given: usize,
+        /// Its type.
+        ty: String,
+    },
+    /// A function without outputs computes nothing.
+    #[error("function `{function}` returns nothing")]
+    NoOutputs {
+        /// The function.
+        function: String,
+    },
+    /// The extents of a tensor multiply to more than can be addressed.
+    #[error("function `{function}`: `{name}` is {ty}, whose number of elements overflows")]
+    TooLarge {
+        /// The function.
+        function: String,
+        /// The value.
+        name: String,
+        /// Its type.
+        ty: String,
+    },
+}
+
+/// Checks a whole program and collects everything that is wrong with it.
+///
+/// # Errors
+/// All errors found, in program order; never an empty list.
+pub fn verify(program: Program) -> Result<Verified, Vec<VerifyError>> {
+    let mut errors = Vec::new();
+    if program.main().is_none() {
+        errors.push(VerifyError::NoEntry);
+    }
+    for function in &program.functions {
+        Checker::new(function, &mut errors).check();
+    }
+    if errors.is_empty() { Ok(Verified { program }) } else { Err(errors) }
+}
+
+struct Checker<'a> {
+    function: &'a Function,
+    defined: Vec<bool>,
+    errors: &'a mut Vec<VerifyError>,
+}
+
+impl<'a> Checker<'a> {
+    fn new(function: &'a Function, errors: &'a mut Vec<VerifyError>) -> Self {
+        Self { function, defined: vec![false; function.values.len()], errors }
+    }
+
+    fn check(mut self) {
+        let f = self.function;
+        self.names();
+        for &v in &f.inputs {
+            self.defined[v.index()] = true;
+        }
+        for op in &f.ops {
+            self.op(op);
+        }
+        if f.outputs.is_empty() {
+            self.errors.push(VerifyError::NoOutputs { function: f.name.clone() });
+        }
+        for &v in &f.outputs {
+            self.used(v, "return");
+        }
+    }
+
+    fn names(&mut self) {
+        let mut seen = std::collections::HashSet::new();
+        for v in &self.function.values {
+            let function = self.function.name.clone();
+            if !seen.insert(v.name.as_str()) {
+                self.errors
+                    .push(VerifyError::DuplicateName { function: function.clone(), name: v.name.clone() });
+            }
+            if let Some(ty) = v.ty.as_tensor().filter(|t| overflows(t)) {
+                self.errors.push(VerifyError::TooLarge {
+                    function,
+                    name: v.name.clone(),
+                    ty: ty.to_string(),
+                });
+            }
+        }
+    }
+
+    fn used(&mut self, v: ValueId, op: &str) {
+        if !self.defined.get(v.index()).copied().unwrap_or(false) {
+            let name = self.function.values.get(v.index()).map_or("?", |v| &v.name);
+            self.errors.push(VerifyError::Undefined {
+                function: self.function.name.clone(),
+                op: op.into(),
+                name: name.into(),
+            });
+        }
+    }
+
+    fn op(&mut self, op: &Op) {
+        let f = self.function;
+        for v in op.uses() {
+            self.used(v, op.code.name());
+        }
+        for (name, arg) in &op.args {
+            for operand in arg.operands() {
+                if let Operand::Literal(c) = operand {
+                    self.constant(name, &c.ty, c.data().map(crate::Data::len));
+                }
+            }
+        }
+        self.results(op);
+        for &r in &op.results {
+            if let (Opcode::Const, Some(c)) = (op.code, &f.value(r).constant) {
+                self.constant(f.name_of(r), &c.ty, c.data().map(crate::Data::len));
+            }
+            self.defined[r.index()] = true;
+        }
+    }
+
+    fn results(&mut self, op: &Op) {
+        let f = self.function;
+        let first = op.results.first().map_or("?", |r| f.name_of(*r));
+        match infer::result_types(Call::new(f, op)) {
+            Err(source) => {
+                self.errors.push(VerifyError::Call {
+                    function: f.name.clone(),
+                    result: first.into(),
+                    source,
+                });
+            }
+            Ok(types) if types.len() != op.results.len() => {
+                let reason = format!("has {} results, but {} are named", types.len(), op.results.len());
+                let source = CallError::Invalid { op: op.code, reason };
+                self.errors.push(VerifyError::Call {
+                    function: f.name.clone(),
+                    result: first.into(),
+                    source,
+                });
+            }
+            Ok(types) => {
+                for (r, ty) in op.results.iter().zip(types).filter(|(r, ty)| f.value(**r).ty != *ty) {
+                    self.errors.push(VerifyError::ResultType {
+                        function: f.name.clone(),
+                        result: f.name_of(*r).into(),
+                        op: op.code,
+                        declared: f.value(*r).ty.to_string(),
+                        inferred: ty.to_string(),
+                    });
+                }
+            }
+        }
+    }
+
+    fn constant(&mut self, name: &str, ty: &TensorType, given: Option<usize>) {
+        if let Some(given) = given.filter(|&n| Some(n) != ty.checked_elements()) {
+            self.errors.push(VerifyError::Constant {
+                function: self.function.name.clone(),
+                name: name.into(),
+                given,
+                ty: ty.to_string(),
+            });
+        }
+    }
+}
+
+/// True when a tensor's bytes cannot be counted in an `isize`, the most any allocation can have.
+fn overflows(ty: &TensorType) -> bool {
+    let bits = ty.checked_elements().and_then(|n| n.checked_mul(ty.dtype.bits().max(1)));
+    bits.is_none_or(|b| b / 8 > isize::MAX as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Builder, Opset};
+
+    fn doubled() -> Function {
+        let mut b = Builder::new("main", Opset::Ios18);
+        let x = b.input("x", TensorType::fp16([1, 4, 1, 8]));
+        let y = b.scale(x, 2.0).unwrap();
+        b.finish(&[y])
+    }
+
+    #[test]
+    fn what_the_builder_makes_is_accepted() {
+        assert_eq!(verify(Program::single(doubled())).unwrap().main().outputs.len(), 1);
+    }
+
+    #[test]
+    fn every_error_is_collected() {
+        let mut f = doubled();
+        f.ops.swap(0, 1);
+        f.values[2].ty = TensorType::fp16([1, 5, 1, 8]).into();
+        f.outputs.clear();
+        let errors = verify(Program::single(f)).unwrap_err();
+        assert!(matches!(errors[0], VerifyError::Undefined { .. }), "{errors:?}");
+        assert!(matches!(errors[1], VerifyError::ResultType { .. }), "{errors:?}");
+        assert!(matches!(errors[2], VerifyError::NoOutputs { .. }), "{errors:?}");
+    }
+}

@@ -12,6 +12,7 @@
 pub mod builder;
 pub mod call;
 mod constant;
+pub mod diagnostic;
 mod dtype;
 pub mod infer;
 mod opcode;

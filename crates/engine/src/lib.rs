@@ -1,1 +1,21 @@
-//! The contract between the trainer and whatever evaluates MIL: engines, kernels, surfaces, profiles, the legaliser.
+//! The contract between the trainer and whatever evaluates MIL.
+//!
+//! An [`Engine`] compiles a verified program into a [`Kernel`]; a kernel is evaluated on [`Surface`]s of shape
+//! `[1, C, 1, W]`. What differs between chips and systems is data: a [`Profile`] holds limits and quirks, each with its
+//! source and how sure it is, and [`legalise`] rewrites a function so that the profile's compiler takes it.
+//!
+//! This crate knows nothing of any particular engine.
+
+mod error;
+mod kernel;
+mod legalise;
+mod profile;
+mod surface;
+mod weights;
+
+pub use error::{EngineError, Status};
+pub use kernel::{Engine, Kernel, Port};
+pub use legalise::{LegaliseError, legalise};
+pub use profile::{Confidence, Dialect, Figure, Limits, Ports, Profile, ProfileError};
+pub use surface::{DeviceMemory, HostMemory, HostView, Surface, SurfaceError};
+pub use weights::{WeightFiles, WeightsError};

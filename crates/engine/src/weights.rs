@@ -1,0 +1,55 @@
+//! The weight files of a program.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Why a weight cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WeightsError {
+    /// The program names a file that was not given.
+    #[error("the program refers to `{path}`, which is not among the weight files given")]
+    Missing {
+        /// The path in the program.
+        path: String,
+    },
+    /// The file does not hold what the program says.
+    #[error("weight file `{path}` at offset {offset}: {reason}")]
+    Damaged {
+        /// The path in the program.
+        path: String,
+        /// The offset in the program.
+        offset: u64,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Weight files by the path the program gives them (`@model_path/weights/wq.bin`), each a whole file in blob format.
+#[derive(Clone, Debug, Default)]
+pub struct WeightFiles {
+    files: BTreeMap<String, Arc<[u8]>>,
+}
+
+impl WeightFiles {
+    /// No files, for programs without weights.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Adds a file.
+    pub fn insert(&mut self, path: impl Into<String>, bytes: impl Into<Arc<[u8]>>) {
+        self.files.insert(path.into(), bytes.into());
+    }
+
+    /// The bytes of a file.
+    ///
+    /// # Errors
+    /// [`WeightsError::Missing`].
+    pub fn file(&self, path: &str) -> Result<&Arc<[u8]>, WeightsError> {
+        self.files.get(path).ok_or_else(|| WeightsError::Missing { path: path.into() })
+    }
+
+    /// All files, by path.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<[u8]>)> {
+        self.files.iter().map(|(path, bytes)| (path.as_str(), bytes))
+    }
+}

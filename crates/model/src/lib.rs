@@ -1,1 +1,14 @@
 //! Llama-family models: configuration, parameters, stages as MIL, plans, tokenizer, file formats.
+
+pub mod config;
+mod error;
+pub mod hf;
+pub mod llama2c;
+pub mod params;
+pub mod stage;
+
+pub use config::ModelConfig;
+pub use config::hf::{HfConfig, SpecialTokens};
+pub use config::preset::Preset;
+pub use error::{ModelError, Result};
+pub use params::{LayerRole, Param, ParamKey, ParamKind, ParamTable, Parameters};

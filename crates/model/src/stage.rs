@@ -1,0 +1,325 @@
+//! The stages of a Llama-family model as forward MIL functions.
+//!
+//! Everything is channel-first: a micro-batch of `batch` sequences of `seq` tokens is `[1, C, 1, W]` with
+//! `W = batch·seq`, sequence after sequence. Stages are written in fp32, the mathematics; the legaliser lowers them to
+//! what a chip computes in. Backward functions are derived, never written.
+//!
+//! Values that a plan cuts at have fixed names, listed in [`names`].
+
+use ferrane_mil::{Builder, CallError, Constant, DType, Function, Opcode, Opset, TensorType, ValueId};
+
+use crate::{LayerRole, ModelConfig};
+
+/// Names of values that plans refer to. The gradient of `v` is `d_v`.
+pub mod names {
+    /// Layer input, `[1, dim, 1, W]`.
+    pub const X: &str = "x";
+    /// Normed layer input, `[1, dim, 1, W]`.
+    pub const X_NORM: &str = "x_norm";
+    /// Query before RoPE, `[1, heads·head_dim, 1, W]`.
+    pub const Q_LIN: &str = "q_lin";
+    /// Key before RoPE, `[1, kv_heads·head_dim, 1, W]`.
+    pub const K_LIN: &str = "k_lin";
+    /// Query after RoPE, times 1/√head_dim.
+    pub const Q: &str = "q";
+    /// Key after RoPE.
+    pub const K: &str = "k";
+    /// Value, `[1, kv_heads·head_dim, 1, W]`.
+    pub const V: &str = "v";
+    /// Attention probabilities, `[batch, heads, seq, seq]`.
+    pub const PROBS: &str = "probs";
+    /// Attention output before its projection, `[1, heads·head_dim, 1, W]`.
+    pub const ATTN: &str = "attn";
+    /// Layer input plus attention, `[1, dim, 1, W]`.
+    pub const MID: &str = "mid";
+    /// `MID` normed.
+    pub const MID_NORM: &str = "mid_norm";
+    /// Gate projection, `[1, hidden, 1, W]`.
+    pub const H1: &str = "h1";
+    /// Up projection, `[1, hidden, 1, W]`.
+    pub const H3: &str = "h3";
+    /// silu(h1)·h3.
+    pub const GATE: &str = "gate";
+    /// Layer output, `[1, dim, 1, W]`.
+    pub const Y: &str = "y";
+    /// Final norm's output, `[1, dim, 1, W]`.
+    pub const FINAL: &str = "final";
+    /// The final norm's weight.
+    pub const FINAL_NORM: &str = "final_norm";
+}
+
+/// How many tokens a kernel sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tokens {
+    /// Sequences side by side.
+    pub batch: usize,
+    /// Tokens in each.
+    pub seq: usize,
+}
+
+impl Tokens {
+    /// `batch·seq`, the last extent of every surface.
+    pub fn width(self) -> usize {
+        self.batch * self.seq
+    }
+}
+
+/// The mask added to scores of keys after the query. Far below any score, so that its exponential is 0, and far inside
+/// fp16, so that adding a score cannot overflow.
+const MASKED: f32 = -1e4;
+
+/// Norms square `x·NORM_SCALE`: in fp16 the sum of squares of a wide `x` would overflow (at an RMS of 9.2 for 768
+/// channels). A power of two, so the scaling itself is exact.
+const NORM_SCALE: f64 = 0.25;
+
+/// `mid = x + Wo·attention(norm(x))`, with RoPE, grouped queries and a causal mask.
+///
+/// # Errors
+/// When the configuration's extents contradict each other.
+pub fn attention(config: &ModelConfig, tokens: Tokens) -> Result<Function, CallError> {
+    let mut b = Builder::new("attention", Opset::Ios18);
+    let x = b.input(names::X, activation(config.dim, tokens));
+    let x_norm = rms_norm(&mut b, config, x, LayerRole::AttnNorm.weight_name(), names::X_NORM)?;
+
+    let q = project(&mut b, x_norm, LayerRole::Q, config.q_dim(), names::Q_LIN)?;
+    let k = project(&mut b, x_norm, LayerRole::K, config.kv_dim(), names::K_LIN)?;
+    let v = project(&mut b, x_norm, LayerRole::V, config.kv_dim(), names::V)?;
+
+    // 1/√head_dim rides on the query's rotation: no pass over the scores, and smaller sums in the product.
+    let scale = 1.0 / (config.head_dim as f64).sqrt();
+    let q = rope(&mut b, config, tokens, q, scale, names::Q)?;
+    let k = rope(&mut b, config, tokens, k, 1.0, names::K)?;
+
+    let attn = attend(&mut b, config, tokens, q, k, v)?;
+    let o = project(&mut b, attn, LayerRole::O, config.dim, "o")?;
+    let mid = b.add(x, o)?;
+    b.rename(mid, names::MID);
+    Ok(b.finish(&[mid]))
+}
+
+/// `y = mid + W2·(silu(W1·n)·(W3·n))` with `n = norm(mid)`.
+///
+/// # Errors
+/// When the configuration's extents contradict each other.
+pub fn feed_forward(config: &ModelConfig, tokens: Tokens) -> Result<Function, CallError> {
+    let mut b = Builder::new("feed_forward", Opset::Ios18);
+    let mid = b.input(names::MID, activation(config.dim, tokens));
+    let norm = rms_norm(&mut b, config, mid, LayerRole::FfnNorm.weight_name(), names::MID_NORM)?;
+    let h1 = project(&mut b, norm, LayerRole::Gate, config.hidden, names::H1)?;
+    let h3 = project(&mut b, norm, LayerRole::Up, config.hidden, names::H3)?;
+    let sigmoid = b.unary(Opcode::Sigmoid, h1)?;
+    let silu = b.mul(h1, sigmoid)?;
+    let gate = b.mul(silu, h3)?;
+    b.rename(gate, names::GATE);
+    let down = project(&mut b, gate, LayerRole::Down, config.dim, "down")?;
+    let y = b.add(mid, down)?;
+    b.rename(y, names::Y);
+    Ok(b.finish(&[y]))
+}
+
+/// `final = norm(x)`, before the classifier.
+///
+/// # Errors
+/// When the configuration's extents contradict each other.
+pub fn final_norm(config: &ModelConfig, tokens: Tokens) -> Result<Function, CallError> {
+    let mut b = Builder::new("final_norm", Opset::Ios18);
+    let x = b.input(names::X, activation(config.dim, tokens));
+    let y = rms_norm(&mut b, config, x, names::FINAL_NORM, names::FINAL)?;
+    Ok(b.finish(&[y]))
+}
+
+fn activation(channels: usize, tokens: Tokens) -> TensorType {
+    TensorType::new(DType::Fp32, [1, channels, 1, tokens.width()])
+}
+
+/// `W·x` with the weight of `role`, `[out, in, 1, 1]`.
+fn project(
+    b: &mut Builder,
+    x: ValueId,
+    role: LayerRole,
+    out: usize,
+    name: &str,
+) -> Result<ValueId, CallError> {
+    let input = b.shape(x)[1];
+    let w = b.weight(role.weight_name(), TensorType::new(DType::Fp32, [out, input, 1, 1]));
+    let y = b.linear(x, w)?;
+    Ok(b.rename(y, name))
+}
+
+/// `x / √(mean_c x² + eps) · w`, over channels.
+fn rms_norm(
+    b: &mut Builder,
+    config: &ModelConfig,
+    x: ValueId,
+    weight: &str,
+    name: &str,
+) -> Result<ValueId, CallError> {
+    let w = b.weight(weight, TensorType::new(DType::Fp32, [1, config.dim, 1, 1]));
+    let scaled = b.scale(x, NORM_SCALE)?;
+    let squares = b.mul(scaled, scaled)?;
+    let sum = b.reduce(Opcode::ReduceSum, squares, &[1])?;
+    let mean = b.scale(sum, 1.0 / (config.dim as f64 * NORM_SCALE * NORM_SCALE))?;
+    let shifted = b.with_scalar(Opcode::Add, mean, f64::from(config.rms_eps))?;
+    let rrms = b.with_scalar(Opcode::Pow, shifted, -0.5)?;
+    let unit = b.mul(x, rrms)?;
+    let y = b.mul(unit, w)?;
+    Ok(b.rename(y, name))
+}
+
+/// Rotary positions, Hugging Face's halves: channel i of a head turns with channel i + head_dim/2. The result is
+/// multiplied by `scale`.
+fn rope(
+    b: &mut Builder,
+    config: &ModelConfig,
+    tokens: Tokens,
+    x: ValueId,
+    scale: f64,
+    name: &str,
+) -> Result<ValueId, CallError> {
+    let (flat, half) = (b.shape(x).to_vec(), config.head_dim / 2);
+    let heads = b.reshape(x, &[1, flat[1] / config.head_dim, config.head_dim, tokens.width()])?;
+    let (cos, sin) = rope_tables(config, tokens, scale);
+    let shape = [1, 1, half, tokens.width()];
+    let cos = b.constant(&format!("{name}_cos"), Constant::fp32_tensor(shape, cos));
+    let sin = b.constant(&format!("{name}_sin"), Constant::fp32_tensor(shape, sin));
+
+    let low = b.slice_axis(heads, 2, 0, half)?;
+    let high = b.slice_axis(heads, 2, half, half)?;
+    let (low_cos, high_sin) = (b.mul(low, cos)?, b.mul(high, sin)?);
+    let turned_low = b.sub(low_cos, high_sin)?;
+    let (high_cos, low_sin) = (b.mul(high, cos)?, b.mul(low, sin)?);
+    let turned_high = b.add(high_cos, low_sin)?;
+    let turned = b.concat(&[turned_low, turned_high], 2)?;
+    let y = b.reshape(turned, &flat)?;
+    Ok(b.rename(y, name))
+}
+
+/// cos and sin of every (channel pair, column), times `scale`.
+fn rope_tables(config: &ModelConfig, tokens: Tokens, scale: f64) -> (Vec<f32>, Vec<f32>) {
+    let angle = |i: usize, column: usize| {
+        let frequency = f64::from(config.rope_theta).powf(-2.0 * i as f64 / config.head_dim as f64);
+        (column % tokens.seq) as f64 * frequency
+    };
+    let pairs = (0..config.head_dim / 2).flat_map(|i| (0..tokens.width()).map(move |c| (i, c)));
+    pairs.map(|(i, c)| angle(i, c).sin_cos()).map(|(s, c)| ((c * scale) as f32, (s * scale) as f32)).unzip()
+}
+
+/// softmax(qᵀk + mask)·v for every head. Keeping channels before positions spares every transpose but those that bring
+/// the batch to the front.
+fn attend(
+    b: &mut Builder,
+    config: &ModelConfig,
+    tokens: Tokens,
+    q: ValueId,
+    k: ValueId,
+    v: ValueId,
+) -> Result<ValueId, CallError> {
+    let q = split_heads(b, config, tokens, q)?;
+    let (k, v) = (split_heads(b, config, tokens, k)?, split_heads(b, config, tokens, v)?);
+    let ratio = config.heads / config.kv_heads;
+    let (k, v) = (repeat_heads(b, k, ratio)?, repeat_heads(b, v, ratio)?);
+
+    let scores = b.matmul(q, k, true, false)?;
+    let mask = b.constant("mask", causal_mask(tokens.seq));
+    let masked = b.add(scores, mask)?;
+    let probs = b.softmax(masked, -1)?;
+    b.rename(probs, names::PROBS);
+    let out = b.matmul(v, probs, false, true)?;
+
+    let joined = join_heads(b, config, tokens, out)?;
+    Ok(b.rename(joined, names::ATTN))
+}
+
+/// `[1, n·head_dim, 1, batch·seq]` → `[batch, n, head_dim, seq]`
+fn split_heads(
+    b: &mut Builder,
+    config: &ModelConfig,
+    tokens: Tokens,
+    x: ValueId,
+) -> Result<ValueId, CallError> {
+    let n = b.shape(x)[1] / config.head_dim;
+    if tokens.batch == 1 {
+        return b.reshape(x, &[1, n, config.head_dim, tokens.seq]);
+    }
+    let x = b.reshape(x, &[n, config.head_dim, tokens.batch, tokens.seq])?;
+    b.transpose(x, &[2, 0, 1, 3])
+}
+
+/// `[batch, n, head_dim, seq]` → `[1, n·head_dim, 1, batch·seq]`
+fn join_heads(
+    b: &mut Builder,
+    config: &ModelConfig,
+    tokens: Tokens,
+    x: ValueId,
+) -> Result<ValueId, CallError> {
+    let flat = [1, config.q_dim(), 1, tokens.width()];
+    if tokens.batch == 1 {
+        return b.reshape(x, &flat);
+    }
+    let x = b.transpose(x, &[1, 2, 0, 3])?;
+    b.reshape(x, &flat)
+}
+
+/// Each head `ratio` times in place: query head i reads key/value head i/ratio. Slices and a concat, which every chip is
+/// known to take; broadcasting over heads in a product is not.
+fn repeat_heads(b: &mut Builder, x: ValueId, ratio: usize) -> Result<ValueId, CallError> {
+    if ratio == 1 {
+        return Ok(x);
+    }
+    let mut repeated = Vec::new();
+    for head in 0..b.shape(x)[1] {
+        let one = b.slice_axis(x, 1, head, 1)?;
+        repeated.extend(std::iter::repeat_n(one, ratio));
+    }
+    b.concat(&repeated, 1)
+}
+
+/// `[1, 1, seq, seq]`: 0 where the key is not after the query.
+fn causal_mask(seq: usize) -> Constant {
+    let allowed = (0..seq).flat_map(|query| (0..seq).map(move |key| key <= query));
+    let mask = allowed.map(|a| if a { 0.0 } else { MASKED }).collect();
+    Constant::fp32_tensor([1, 1, seq, seq], mask)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferrane_mil::{Program, verify};
+
+    fn config() -> ModelConfig {
+        ModelConfig {
+            dim: 24,
+            hidden: 40,
+            layers: 2,
+            heads: 4,
+            kv_heads: 2,
+            head_dim: 8,
+            vocab: 50,
+            max_seq: 16,
+            rms_eps: 1e-5,
+            rope_theta: 10_000.0,
+            tied: true,
+        }
+    }
+
+    #[test]
+    fn stages_are_valid_mil_for_any_batch() {
+        for batch in [1, 3] {
+            let tokens = Tokens { batch, seq: 5 };
+            for stage in [attention, feed_forward, final_norm] {
+                let f = stage(&config(), tokens).unwrap();
+                let out = f.tensor_type(f.outputs[0]).unwrap().shape.clone();
+                assert_eq!(out, [1, 24, 1, 5 * batch], "{}", f.name);
+                verify(Program::single(f)).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn rope_tables_restart_with_every_sequence() {
+        let (cos, sin) = rope_tables(&config(), Tokens { batch: 2, seq: 3 }, 1.0);
+        assert_eq!(cos[..3], cos[3..6]);
+        assert_eq!((cos[0], sin[0]), (1.0, 0.0));
+        assert_eq!(sin[1], 1f32.sin());
+    }
+}

@@ -1,5 +1,8 @@
 //! The trainer: data order, step, optimiser, schedule, loss scale, checkpoint, telemetry.
 
+pub mod loss;
 pub mod loss_scale;
+mod math;
+pub mod matmul;
 pub mod optim;
 pub mod schedule;

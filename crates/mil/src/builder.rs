@@ -102,6 +102,16 @@ impl Builder {
         v
     }
 
+    /// The function so far, for passes that rewrite it in place. They keep names unique.
+    pub(crate) fn function_mut(&mut self) -> &mut Function {
+        &mut self.function
+    }
+
+    /// Adds `op` as it stands: its operands and results are values of the arena already.
+    pub(crate) fn append(&mut self, op: Op) {
+        self.function.ops.push(op);
+    }
+
     fn push(&mut self, code: Opcode, args: Vec<(Name, Arg)>, results: Vec<ValueId>) {
         self.function.ops.push(Op { code, name: String::new(), args, results, attrs: Vec::new() });
     }

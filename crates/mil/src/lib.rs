@@ -17,6 +17,7 @@ mod dtype;
 pub mod infer;
 mod opcode;
 pub mod ops;
+pub mod pass;
 mod program;
 mod types;
 pub mod verify;

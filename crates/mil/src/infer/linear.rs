@@ -37,6 +37,18 @@ pub(super) fn conv(call: Call<'_>) -> Result<TensorType, CallError> {
     Ok(TensorType::new(x.dtype, shape))
 }
 
+/// True for a 1×1 convolution over two spatial axes with stride 1, no padding and one group: a matrix product over the
+/// channels.
+pub fn is_pointwise(call: Call<'_>) -> bool {
+    let (Ok(x), Ok(w)) = (call.tensor("x"), call.tensor("weight")) else { return false };
+    if call.code() != crate::Opcode::Conv || x.rank() != 4 || w.rank() != 4 || w.shape[2..] != [1, 1] {
+        return false;
+    }
+    ConvGeometry::read(call, &x.shape[2..], &[1, 1]).is_ok_and(|g| {
+        g.groups == 1 && g.strides == [1, 1] && g.pad_before == [0, 0] && g.pad_after == [0, 0]
+    })
+}
+
 /// Strides, padding and extents of a convolution, one entry a spatial dimension.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConvGeometry {

@@ -1,0 +1,72 @@
+//! Passes: functions to functions, each in its own file.
+//!
+//! A pass takes a well-formed function and returns one that computes what its documentation says. Passes keep the names
+//! of the values they keep, because taps, weights and ports are found by name.
+
+mod dce;
+mod extract;
+mod flatten_ports;
+mod lower_to_fp16;
+mod order_ports;
+mod transposed_weights;
+mod weights_to_inputs;
+
+pub use dce::dce;
+pub use extract::{ExtractError, extract};
+pub use flatten_ports::flatten_ports;
+pub use lower_to_fp16::lower_to_fp16;
+pub use order_ports::order_ports;
+pub use transposed_weights::{TransposedWeight, transposed_weights};
+pub use weights_to_inputs::{Streamed, WeightInput, weights_to_inputs};
+
+use crate::{Builder, CallError, Function, Op, ValueId};
+
+/// Why a pass cannot be done.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PassError {
+    /// An op of the function, or one the pass adds, does not fit its arguments.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// Constants that fp16 cannot hold.
+    #[error("fp16 cannot hold the constants {}; the largest magnitude is 65504: rescale them", names.join(", "))]
+    OutOfRange {
+        /// The constants, or `argument of result` for literals.
+        names: Vec<String>,
+    },
+}
+
+/// A builder that starts with the values of `f` but none of its ops, and those ops. Ids stay as they are.
+fn reopen(f: &Function) -> (Builder, Vec<Op>) {
+    let mut f = f.clone();
+    let ops = std::mem::take(&mut f.ops);
+    (Builder::extend(f), ops)
+}
+
+/// Lets the op added last define `value` instead of its own result, which is left without a definition.
+fn define(b: &mut Builder, value: ValueId) {
+    if let Some(op) = b.function_mut().ops.last_mut() {
+        op.results = vec![value];
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    use crate::{Function, Opcode, Program, verify};
+
+    /// Panics unless `f` verifies; returns it.
+    pub(super) fn verified(f: Function) -> Function {
+        let program = Program::single(f.clone());
+        verify(program).unwrap_or_else(|errors| panic!("{errors:#?}\n{f:#?}"));
+        f
+    }
+
+    /// The ops of `f`, constants left out.
+    pub(super) fn codes(f: &Function) -> Vec<Opcode> {
+        f.ops.iter().map(|op| op.code).filter(|&code| code != Opcode::Const).collect()
+    }
+
+    /// The names and shapes of the function's inputs.
+    pub(super) fn ports(f: &Function) -> Vec<(&str, &[usize])> {
+        f.inputs.iter().map(|&v| (f.name_of(v), &f.tensor_type(v).unwrap().shape[..])).collect()
+    }
+}

@@ -6,9 +6,11 @@ pub mod hf;
 pub mod llama2c;
 pub mod params;
 pub mod stage;
+pub mod tokenizer;
 
 pub use config::ModelConfig;
 pub use config::hf::{HfConfig, SpecialTokens};
 pub use config::preset::Preset;
 pub use error::{ModelError, Result};
 pub use params::{LayerRole, Param, ParamKey, ParamKind, ParamTable, Parameters};
+pub use tokenizer::{StreamDecoder, Tokenizer};

@@ -17,7 +17,7 @@ pub struct ModelFiles {
     /// Begin and end tokens for `config.json` and `generation_config.json`.
     pub special: SpecialTokens,
     /// Further files by name and text, such as `tokenizer.json` and `tokenizer_config.json`
-    /// (see `Tokenizer::files`).
+    /// (see [`crate::tokenizer::Tokenizer::files`]).
     pub extra: Vec<(String, String)>,
 }
 

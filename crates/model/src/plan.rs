@@ -1,0 +1,237 @@
+//! How a layer's functions are cut into kernels.
+//!
+//! A plan is a list of cuts through the joint forward-and-backward functions of the stages. A cut names the values that
+//! go in and those that come out; everything between is part of the piece, and what a piece needs but is not given, it
+//! computes again. Nothing here writes a backward function: cuts only say where derived ones are divided.
+
+use ferrane_mil::{
+    CallError, Function, Payload, ValueId,
+    diff::{DiffError, Joint, differentiate},
+    pass::{ExtractError, extract},
+};
+
+use crate::{
+    LayerRole, ModelConfig,
+    stage::{self, Tokens, names},
+};
+
+/// Where a piece runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// As a kernel of the engine.
+    Engine,
+    /// On the host, in fp32.
+    Host,
+}
+
+/// One part of a plan: a function whose inputs and outputs are values of the layer.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// Name of the kernel, e.g. `attn_fwd`.
+    pub name: &'static str,
+    /// Where it runs.
+    pub place: Place,
+    /// What it computes. Weights are constants in weight files.
+    pub function: Function,
+}
+
+/// A weight gradient that is a matrix product: `dW [O, I] = dY [O, W] · X [I, W]ᵀ`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightProduct {
+    /// The weight.
+    pub role: LayerRole,
+    /// Name of the value `dY`.
+    pub dy: String,
+    /// Name of the value `X`.
+    pub x: String,
+}
+
+/// The pieces of one layer, which all layers share.
+#[derive(Clone, Debug)]
+pub struct LayerPlan {
+    /// From `x` to `y`, in order.
+    pub forward: Vec<Piece>,
+    /// From `d_y` to `d_x`, in order.
+    pub backward: Vec<Piece>,
+    /// Weight gradients the host computes once the backward pieces are done.
+    pub products: Vec<WeightProduct>,
+    /// Weight gradients that a backward piece puts out, by the value's name.
+    pub direct: Vec<(LayerRole, String)>,
+}
+
+/// The pieces after the last layer, up to the classifier.
+#[derive(Clone, Debug)]
+pub struct HeadPlan {
+    /// From `x` to `final`.
+    pub forward: Piece,
+    /// From `d_final` to `d_x` and `d_final_norm`.
+    pub backward: Piece,
+}
+
+/// A whole plan.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Its name.
+    pub name: &'static str,
+    /// Tokens a kernel sees.
+    pub tokens: Tokens,
+    /// Pieces of a layer.
+    pub layer: LayerPlan,
+    /// Pieces after the last layer.
+    pub head: HeadPlan,
+}
+
+/// Why a plan cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A stage could not be built.
+    #[error("stage: {0}")]
+    Stage(#[from] CallError),
+    /// A stage could not be differentiated.
+    #[error(transparent)]
+    Diff(#[from] DiffError),
+    /// A cut does not divide its function.
+    #[error("piece `{piece}`: {source}")]
+    Extract {
+        /// The piece.
+        piece: &'static str,
+        /// What is wrong.
+        source: ExtractError,
+    },
+    /// A cut names a value that the stage does not have.
+    #[error("piece `{piece}`: the stage `{stage}` has no value `{value}`")]
+    NoValue {
+        /// The piece.
+        piece: &'static str,
+        /// The stage.
+        stage: String,
+        /// The value.
+        value: String,
+    },
+}
+
+/// A cut: a piece's name and place, the values that go in and those that come out.
+struct Cut(&'static str, Place, &'static [&'static str], &'static [&'static str]);
+
+impl Plan {
+    /// The published six kernels a layer: `attn_fwd`, `ffn_fwd`, `ffn_bwd`, `sdpa_bwd1`, `sdpa_bwd2`, `qkv_bwd` on the
+    /// engine; the backward pass of the norms, and the final norm, on the host.
+    ///
+    /// # Errors
+    /// When the configuration's extents contradict each other.
+    pub fn six(config: &ModelConfig, tokens: Tokens) -> Result<Self, PlanError> {
+        use Place::{Engine, Host};
+        use names::*;
+        let attention = StageJoint::new(stage::attention(config, tokens)?)?;
+        let feed_forward = StageJoint::new(stage::feed_forward(config, tokens)?)?;
+
+        let attention_backward = [
+            Cut("sdpa_bwd1", Engine, &["d_mid", Q, K, V], &["d_v", PROBS, "d_probs"]),
+            Cut("sdpa_bwd2", Engine, &[PROBS, "d_probs", Q, K], &["d_q_lin", "d_k_lin"]),
+            Cut("qkv_bwd", Engine, &["d_q_lin", "d_k_lin", "d_v"], &["d_x_norm"]),
+            Cut("attn_norm_bwd", Host, &["d_mid", "d_x_norm", X], &["d_x", "d_attn_norm"]),
+        ];
+        let feed_forward_backward = [
+            Cut("ffn_bwd", Engine, &["d_y", H1, H3], &["d_mid_norm", "d_h1", "d_h3"]),
+            Cut("ffn_norm_bwd", Host, &["d_y", "d_mid_norm", MID], &["d_mid", "d_ffn_norm"]),
+        ];
+        let forward = vec![
+            attention.piece(&Cut("attn_fwd", Engine, &[X], &[MID, Q, K, V, ATTN, X_NORM]))?,
+            feed_forward.piece(&Cut("ffn_fwd", Engine, &[MID], &[Y, H1, H3, GATE, MID_NORM]))?,
+        ];
+        let mut backward = feed_forward.pieces(&feed_forward_backward)?;
+        backward.extend(attention.pieces(&attention_backward)?);
+        let products = feed_forward.products().chain(attention.products()).collect();
+        let direct = vec![
+            (LayerRole::FfnNorm, "d_ffn_norm".to_owned()),
+            (LayerRole::AttnNorm, "d_attn_norm".to_owned()),
+        ];
+        let layer = LayerPlan { forward, backward, products, direct };
+        Ok(Self { name: "six", tokens, layer, head: HeadPlan::host(config, tokens)? })
+    }
+
+    /// Forward pieces alone, two kernels a layer, with no taps: for evaluation and generation.
+    ///
+    /// # Errors
+    /// When the configuration's extents contradict each other.
+    pub fn inference(config: &ModelConfig, tokens: Tokens) -> Result<Vec<Piece>, PlanError> {
+        let piece = |name, function| Piece { name, place: Place::Engine, function };
+        Ok(vec![
+            piece("attn_fwd", stage::attention(config, tokens)?),
+            piece("ffn_fwd", stage::feed_forward(config, tokens)?),
+        ])
+    }
+
+    /// Kernels of the engine for `layers` layers, and how many of them hold weights.
+    pub fn kernels(&self, layers: usize) -> (usize, usize) {
+        let pieces = || self.layer.forward.iter().chain(&self.layer.backward);
+        let on_engine = || pieces().filter(|p| p.place == Place::Engine);
+        let weighted = on_engine().filter(|p| has_weights(&p.function)).count();
+        (layers * on_engine().count(), layers * weighted)
+    }
+}
+
+impl HeadPlan {
+    fn host(config: &ModelConfig, tokens: Tokens) -> Result<Self, PlanError> {
+        let joint = StageJoint::new(stage::final_norm(config, tokens)?)?;
+        Ok(Self {
+            forward: joint.piece(&Cut("final_norm_fwd", Place::Host, &[names::X], &[names::FINAL]))?,
+            backward: joint.piece(&Cut(
+                "final_norm_bwd",
+                Place::Host,
+                &["d_final", names::X],
+                &["d_x", "d_final_norm"],
+            ))?,
+        })
+    }
+}
+
+fn has_weights(f: &Function) -> bool {
+    weights(f).next().is_some()
+}
+
+/// The values that are constants in weight files.
+fn weights(f: &Function) -> impl Iterator<Item = ValueId> + '_ {
+    let is_weight = |v: &ValueId| {
+        f.value(*v).constant.as_ref().is_some_and(|c| matches!(c.payload, Payload::Blob(_)))
+    };
+    (0..f.values.len() as u32).map(ValueId).filter(is_weight)
+}
+
+/// A stage with its derived backward pass.
+struct StageJoint {
+    joint: Joint,
+}
+
+impl StageJoint {
+    fn new(forward: Function) -> Result<Self, PlanError> {
+        let wrt: Vec<ValueId> = forward.inputs.iter().copied().chain(weights(&forward)).collect();
+        Ok(Self { joint: differentiate(&forward, &wrt)? })
+    }
+
+    fn pieces(&self, cuts: &[Cut]) -> Result<Vec<Piece>, PlanError> {
+        cuts.iter().map(|cut| self.piece(cut)).collect()
+    }
+
+    fn piece(&self, &Cut(name, place, inputs, outputs): &Cut) -> Result<Piece, PlanError> {
+        let f = &self.joint.function;
+        let ids = |values: &[&str]| -> Result<Vec<ValueId>, PlanError> {
+            let id = |v: &&str| {
+                let stage = f.name.clone();
+                f.find(v).ok_or_else(|| PlanError::NoValue { piece: name, stage, value: (*v).to_owned() })
+            };
+            values.iter().map(id).collect()
+        };
+        let function = extract(f, name, &ids(inputs)?, &ids(outputs)?)
+            .map_err(|source| PlanError::Extract { piece: name, source })?;
+        Ok(Piece { name, place, function })
+    }
+
+    fn products(&self) -> impl Iterator<Item = WeightProduct> + '_ {
+        let f = &self.joint.function;
+        self.joint.jobs.iter().filter_map(|job| {
+            let role = LayerRole::ALL.into_iter().find(|r| r.weight_name() == f.name_of(job.weight))?;
+            Some(WeightProduct { role, dy: f.name_of(job.dy).to_owned(), x: f.name_of(job.x).to_owned() })
+        })
+    }
+}

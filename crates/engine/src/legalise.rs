@@ -1,6 +1,10 @@
 //! Rewriting a function so that a profile's compiler takes it.
 
-use ferrane_mil::{Function, Program, Verified, VerifyError, verify};
+use ferrane_mil::{
+    DType, Function, Program, Verified, VerifyError,
+    pass::{PassError, lower_to_fp16, order_ports, widen_inputs},
+    verify,
+};
 
 use crate::Profile;
 
@@ -8,17 +12,17 @@ use crate::Profile;
 #[derive(Debug, thiserror::Error)]
 pub enum LegaliseError {
     /// A pass cannot rewrite it.
-    #[error("`{function}` for {profile}: {reason}")]
+    #[error("`{function}` cannot be made legal for {profile}: {source}")]
     Pass {
         /// The function.
         function: String,
         /// The profile.
         profile: String,
         /// What is in the way.
-        reason: String,
+        source: PassError,
     },
     /// A pass made something that is not valid MIL: a defect of ours.
-    #[error("`{function}` is not valid MIL after legalising: {}", .errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("`{function}` is not valid MIL after legalising: {}", joined(.errors))]
     Invalid {
         /// The function.
         function: String,
@@ -27,15 +31,80 @@ pub enum LegaliseError {
     },
 }
 
-/// Makes `function` into a program for `profile`.
+fn joined(errors: &[VerifyError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Makes `function`, whose ports are `[1, C, 1, W]`, into a program for `profile`: lowered to the profile's element type,
+/// inputs widened to its minimum, ports in the order it binds them, in its dialect.
 ///
 /// # Errors
 /// When a pass cannot do its part, with the operand that is in the way.
 pub fn legalise(function: Function, profile: &Profile) -> Result<Verified, LegaliseError> {
     let name = function.name.clone();
-    let mut function = function;
+    let mut function = rewrite(function, profile).map_err(|source| LegaliseError::Pass {
+        function: name.clone(),
+        profile: profile.to_string(),
+        source,
+    })?;
     function.opset = profile.dialect.opset.value;
     let mut program = Program::single(function);
     program.version = profile.dialect.version.value;
     verify(program).map_err(|errors| LegaliseError::Invalid { function: name, errors })
+}
+
+fn rewrite(mut function: Function, profile: &Profile) -> Result<Function, PassError> {
+    if profile.compute.value == DType::Fp16 {
+        function = lower_to_fp16(&function)?;
+    }
+    let least = profile.limits.min_input_width.value;
+    if least > 1 {
+        function = widen_inputs(&function, least)?;
+    }
+    if profile.ports.alphabetical.value {
+        function = order_ports(&function);
+    }
+    Ok(function)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferrane_mil::{Builder, Opset, TensorType};
+
+    fn scaled() -> Function {
+        let mut b = Builder::new("main", Opset::Ios17);
+        let x = b.input("x", TensorType::new(DType::Fp32, [1, 8, 1, 64]));
+        let gain = b.input("gain", TensorType::new(DType::Fp32, [1, 8, 1, 1]));
+        let y = b.mul(x, gain).unwrap();
+        b.finish(&[y])
+    }
+
+    #[test]
+    fn the_m4_gets_fp16_wide_inputs_in_alphabetical_order() {
+        let program = legalise(scaled(), &Profile::built_in("m4").unwrap()).unwrap();
+        let f = program.main();
+        let inputs: Vec<_> =
+            f.inputs.iter().map(|&v| (f.name_of(v), f.tensor_type(v).unwrap().clone())).collect();
+        assert_eq!(inputs[0], ("gain", TensorType::fp16([1, 8, 1, 64])));
+        assert_eq!(inputs[1], ("x", TensorType::fp16([1, 8, 1, 64])));
+        assert_eq!(f.opset, Opset::Ios18);
+    }
+
+    #[test]
+    fn the_cpu_gets_what_it_was_given() {
+        let program = legalise(scaled(), &Profile::built_in("cpu").unwrap()).unwrap();
+        let mut expected = scaled();
+        expected.opset = Opset::Ios18;
+        assert_eq!(*program.main(), expected);
+    }
+
+    #[test]
+    fn a_constant_beyond_fp16_is_named() {
+        let mut b = Builder::new("main", Opset::Ios18);
+        let x = b.input("x", TensorType::new(DType::Fp32, [1, 8, 1, 64]));
+        let y = b.scale(x, 1e6).unwrap();
+        let error = legalise(b.finish(&[y]), &Profile::built_in("m4").unwrap()).unwrap_err();
+        assert!(error.to_string().contains("scalar") && error.to_string().contains("m4"), "{error}");
+    }
 }

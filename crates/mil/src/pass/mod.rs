@@ -10,6 +10,7 @@ mod lower_to_fp16;
 mod order_ports;
 mod transposed_weights;
 mod weights_to_inputs;
+mod widen_inputs;
 
 pub use dce::dce;
 pub use extract::{ExtractError, extract};
@@ -18,6 +19,7 @@ pub use lower_to_fp16::lower_to_fp16;
 pub use order_ports::order_ports;
 pub use transposed_weights::{TransposedWeight, transposed_weights};
 pub use weights_to_inputs::{Streamed, WeightInput, weights_to_inputs};
+pub use widen_inputs::widen_inputs;
 
 use crate::{Builder, CallError, Function, Op, ValueId};
 

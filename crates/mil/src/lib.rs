@@ -15,6 +15,7 @@ mod constant;
 pub mod diagnostic;
 mod dtype;
 pub mod infer;
+pub mod interp;
 mod opcode;
 pub mod ops;
 pub mod pass;

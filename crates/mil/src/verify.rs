@@ -1,6 +1,6 @@
 //! The gate between a program someone wrote and one that engines accept.
 
-use crate::{Call, CallError, Function, Op, Opcode, Operand, Program, TensorType, ValueId, infer};
+use crate::{Call, CallError, Constant, Function, Op, Opcode, Operand, Program, TensorType, ValueId, infer};
 
 /// A program that passed [`verify`]. Engines take nothing else, so they need not check again.
 #[derive(Clone, Debug)]
@@ -46,6 +46,24 @@ pub enum VerifyError {
         op: String,
         /// The value.
         name: String,
+    },
+    /// A value is defined twice: by two ops, or by an op and as an input.
+    #[error("function `{function}`: `{name}` is defined twice")]
+    Redefined {
+        /// The function.
+        function: String,
+        /// The value.
+        name: String,
+    },
+    /// The elements of a constant are not of its element type.
+    #[error("function `{function}`: the elements of the constant `{name}` are not {dtype}")]
+    ConstantKind {
+        /// The function.
+        function: String,
+        /// The constant.
+        name: String,
+        /// Its element type.
+        dtype: crate::DType,
     },
     /// The arguments of an op do not fit.
     #[error("function `{function}`, `{result}`: {source}")]
@@ -116,6 +134,13 @@ pub fn verify(program: Program) -> Result<Verified, Vec<VerifyError>> {
     if errors.is_empty() { Ok(Verified { program }) } else { Err(errors) }
 }
 
+/// Checks one function and collects everything that is wrong with it, in program order.
+pub fn check(function: &Function) -> Vec<VerifyError> {
+    let mut errors = Vec::new();
+    Checker::new(function, &mut errors).check();
+    errors
+}
+
 struct Checker<'a> {
     function: &'a Function,
     defined: Vec<bool>,
@@ -131,7 +156,7 @@ impl<'a> Checker<'a> {
         let f = self.function;
         self.names();
         for &v in &f.inputs {
-            self.defined[v.index()] = true;
+            self.define(v);
         }
         for op in &f.ops {
             self.op(op);
@@ -162,6 +187,17 @@ impl<'a> Checker<'a> {
         }
     }
 
+    fn define(&mut self, v: ValueId) {
+        let f = self.function;
+        match self.defined.get_mut(v.index()) {
+            Some(defined) if !*defined => *defined = true,
+            Some(_) => self
+                .errors
+                .push(VerifyError::Redefined { function: f.name.clone(), name: f.name_of(v).into() }),
+            None => self.used(v, "result"),
+        }
+    }
+
     fn used(&mut self, v: ValueId, op: &str) {
         if !self.defined.get(v.index()).copied().unwrap_or(false) {
             let name = self.function.values.get(v.index()).map_or("?", |v| &v.name);
@@ -181,16 +217,19 @@ impl<'a> Checker<'a> {
         for (name, arg) in &op.args {
             for operand in arg.operands() {
                 if let Operand::Literal(c) = operand {
-                    self.constant(name, &c.ty, c.data().map(crate::Data::len));
+                    self.constant(name, c);
                 }
             }
         }
-        self.results(op);
+        if op.results.iter().all(|r| r.index() < f.values.len()) && self.operands_exist(op) {
+            self.results(op);
+        }
         for &r in &op.results {
-            if let (Opcode::Const, Some(c)) = (op.code, &f.value(r).constant) {
-                self.constant(f.name_of(r), &c.ty, c.data().map(crate::Data::len));
+            self.define(r);
+            let value = f.values.get(r.index()).filter(|_| op.code == Opcode::Const);
+            if let Some((v, c)) = value.and_then(|v| Some((v, v.constant.as_ref()?))) {
+                self.constant(&v.name, c);
             }
-            self.defined[r.index()] = true;
         }
     }
 
@@ -228,14 +267,27 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn constant(&mut self, name: &str, ty: &TensorType, given: Option<usize>) {
-        if let Some(given) = given.filter(|&n| Some(n) != ty.checked_elements()) {
-            self.errors.push(VerifyError::Constant {
-                function: self.function.name.clone(),
+    /// Types are looked up by id: an id outside the arena, reported already, would have none.
+    fn operands_exist(&self, op: &Op) -> bool {
+        op.uses().all(|v| v.index() < self.function.values.len())
+    }
+
+    fn constant(&mut self, name: &str, c: &Constant) {
+        let Some(data) = c.data() else { return };
+        let function = || self.function.name.clone();
+        if !data.matches(c.ty.dtype) {
+            let error =
+                VerifyError::ConstantKind { function: function(), name: name.into(), dtype: c.ty.dtype };
+            self.errors.push(error);
+        }
+        if Some(data.len()) != c.ty.checked_elements() {
+            let error = VerifyError::Constant {
+                function: function(),
                 name: name.into(),
-                given,
-                ty: ty.to_string(),
-            });
+                given: data.len(),
+                ty: c.ty.to_string(),
+            };
+            self.errors.push(error);
         }
     }
 }
@@ -261,6 +313,33 @@ mod tests {
     #[test]
     fn what_the_builder_makes_is_accepted() {
         assert_eq!(verify(Program::single(doubled())).unwrap().main().outputs.len(), 1);
+    }
+
+    #[test]
+    fn ids_outside_the_arena_and_second_definitions_are_errors() {
+        let mut f = doubled();
+        f.inputs.push(ValueId(77));
+        f.outputs.push(ValueId(78));
+        let again = f.ops[1].clone();
+        f.ops.push(again);
+        let mut lost = f.ops[1].clone();
+        lost.args[0].1 = ValueId(79).into();
+        lost.results = vec![ValueId(80)];
+        f.ops.push(lost);
+        let errors = check(&f);
+        let undefined = errors.iter().filter(|e| matches!(e, VerifyError::Undefined { .. })).count();
+        let redefined = errors.iter().filter(|e| matches!(e, VerifyError::Redefined { .. })).count();
+        assert_eq!((undefined, redefined), (4, 1), "{errors:#?}");
+    }
+
+    #[test]
+    fn constants_hold_what_their_type_says() {
+        let mut b = Builder::new("main", Opset::Ios18);
+        let c = b.constant("c", Constant::inline(TensorType::fp16([3]), crate::Data::Fp32(vec![1.0, 2.0])));
+        let y = b.add(c, c).unwrap();
+        let errors = check(&b.finish(&[y]));
+        assert!(matches!(errors[0], VerifyError::ConstantKind { .. }), "{errors:?}");
+        assert!(matches!(errors[1], VerifyError::Constant { given: 2, .. }), "{errors:?}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Result types of ops, from the types and constants of their arguments.
 
+mod elementwise;
 pub mod linear;
 pub mod movement;
 
@@ -16,19 +17,33 @@ pub fn result_types(call: Call<'_>) -> Result<Vec<Type>, CallError> {
     use Opcode::*;
     let one = |t: TensorType| Ok(vec![Type::Tensor(t)]);
     match call.code() {
-        Abs | Cos | Erf | Exp | Exp2 | Identity | Inverse | Log | Rsqrt | Sin | Sqrt | Square | Tanh
-        | Gelu | Relu | Sigmoid | Silu => one(call.tensor("x")?.clone()),
+        Abs | Acos | Asin | Atan | Atanh | Ceil | Cos | Cosh | Erf | Exp | Exp2 | Floor | Identity
+        | Inverse | Log | LogicalNot | Round | Rsqrt | Sign | Sin | Sinh | Sqrt | Square | Tan | Tanh
+        | Gelu | Relu | Relu6 | Sigmoid | Silu | Softplus | Softsign => one(call.tensor("x")?.clone()),
+        Elu | LeakyRelu | Threshold | ThresholdedRelu | LinearActivation => {
+            one(elementwise::with_numbers(call, &["alpha"])?)
+        }
+        ClampedRelu | Clip | ScaledTanh | SigmoidHard => {
+            one(elementwise::with_numbers(call, &["alpha", "beta"])?)
+        }
+        Prelu => one(elementwise::per_channel(call, &["alpha"])?),
+        SoftplusParametric => one(elementwise::per_channel(call, &["alpha", "beta"])?),
         Softmax => {
             let x = call.tensor("x")?;
             call.axis(call.int("axis")?.unwrap_or(-1), x.rank())?;
             one(x.clone())
         }
         Cast => one(TensorType::new(call.dtype("dtype")?, call.tensor("x")?.shape.clone())),
-        Add | Sub | Mul | RealDiv | Maximum | Minimum | Pow => one(binary(call)?),
+        Add | FloorDiv | LogicalAnd | LogicalOr | LogicalXor | Maximum | Minimum | Mod | Mul | Pow
+        | RealDiv | Sub => one(elementwise::binary(call)?),
+        Equal | Greater | GreaterEqual | Less | LessEqual | NotEqual => {
+            one(TensorType::new(crate::DType::Bool, elementwise::binary(call)?.shape))
+        }
+        Select => one(elementwise::select(call)?),
         Conv => one(linear::conv(call)?),
         Matmul => one(linear::matmul(call)?),
-        ReduceL1Norm | ReduceL2Norm | ReduceLogSumExp | ReduceMax | ReduceMean | ReduceMin | ReduceSum
-        | ReduceSumSquare => one(reduce(call)?),
+        ReduceL1Norm | ReduceL2Norm | ReduceLogSum | ReduceLogSumExp | ReduceMax | ReduceMean | ReduceMin
+        | ReduceProd | ReduceSum | ReduceSumSquare => one(reduce(call)?),
         Reshape => one(movement::reshape(call)?),
         Transpose => one(movement::transpose(call)?),
         ExpandDims => one(movement::expand_dims(call)?),
@@ -58,17 +73,6 @@ pub fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
             _ => None,
         })
         .collect()
-}
-
-fn binary(call: Call<'_>) -> Result<TensorType, CallError> {
-    let (x, y) = (call.tensor("x")?, call.tensor("y")?);
-    if x.dtype != y.dtype {
-        return Err(call.invalid(format!("x is {} but y is {}; cast one of them", x.dtype, y.dtype)));
-    }
-    let shape = broadcast(&x.shape, &y.shape).ok_or_else(|| {
-        call.invalid(format!("x has shape {:?} and y {:?}, which do not broadcast", x.shape, y.shape))
-    })?;
-    Ok(TensorType::new(x.dtype, shape))
 }
 
 fn reduce(call: Call<'_>) -> Result<TensorType, CallError> {

@@ -149,6 +149,22 @@ pub(super) fn pad(call: Call<'_>) -> Result<TensorType, CallError> {
         )));
     }
     let first = x.rank() - pairs.len() / 2;
+    // The most elements an edge of `extent` can give: reflection leaves the edge out, and nothing has no edge.
+    let most = match call.string("mode")?.unwrap_or("constant") {
+        "constant" => |_: usize| usize::MAX,
+        "reflect" => |extent: usize| extent.saturating_sub(1),
+        "replicate" => |extent: usize| if extent == 0 { 0 } else { usize::MAX },
+        other => {
+            return Err(
+                call.invalid(format!("mode is \"{other}\"; it must be constant, reflect or replicate"))
+            );
+        }
+    };
+    if pairs.iter().zip(0..).any(|(&p, i)| p > most(x.shape[first + i / 2])) {
+        return Err(
+            call.invalid(format!("pad {pad:?} takes more elements than x {:?} has at its edges", x.shape))
+        );
+    }
     let mut shape = x.shape.clone();
     for (i, pair) in pairs.chunks_exact(2).enumerate() {
         shape[first + i] = shape[first + i].saturating_add(pair[0]).saturating_add(pair[1]);

@@ -1,0 +1,300 @@
+//! The reference interpreter: what MIL means.
+//!
+//! Plain loops in `f64`, NumPy's semantics, nothing clever. Engines, passes and derivatives are tested against it.
+
+mod activation;
+mod elementwise;
+mod linear;
+mod movement;
+mod reduce;
+mod tensor;
+#[cfg(test)]
+mod tests;
+
+use std::{borrow::Cow, collections::HashMap};
+
+use half::{bf16, f16};
+
+pub use tensor::Tensor;
+
+use crate::{
+    BlobRef, Call, CallError, Constant, DType, Function, Opcode, Operand, Payload, TensorType, ValueId,
+    VerifyError, verify,
+};
+
+/// How to interpret.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Round inputs, constants and every result to their MIL type (sums inside an op stay `f64`). Off: floats are `f64`
+    /// whatever their type.
+    pub round_to_dtype: bool,
+    /// Most elements that all values together may have.
+    pub max_elements: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { round_to_dtype: false, max_elements: 1 << 27 }
+    }
+}
+
+/// Why a function could not be interpreted.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum InterpretError {
+    /// The function is not well-formed.
+    #[error("the function does not verify: {}", .0.first().map_or(String::new(), ToString::to_string))]
+    Invalid(Vec<VerifyError>),
+    /// An op does not fit its arguments, or is not executed here.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// No tensor was given for an input.
+    #[error("no value is given for the input `{0}`")]
+    MissingInput(String),
+    /// The elements of an input or weight do not fit its type.
+    #[error("`{name}` is {ty}, but shape {shape:?} with {elements} elements is given")]
+    Shape {
+        /// The input or weight.
+        name: String,
+        /// Its type.
+        ty: String,
+        /// The shape given.
+        shape: Vec<usize>,
+        /// The number of elements given.
+        elements: usize,
+    },
+    /// The elements of a weight are not to be had.
+    #[error("no elements are given for the weight `{name}` at `{path}`, offset {offset}")]
+    MissingWeight {
+        /// The weight.
+        name: String,
+        /// Its file.
+        path: String,
+        /// Its offset there.
+        offset: u64,
+    },
+    /// The values are too many to hold.
+    #[error("the values of `{function}` have {elements} elements, more than the {limit} allowed")]
+    TooLarge {
+        /// The function.
+        function: String,
+        /// Their elements.
+        elements: usize,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// Everything a function computed.
+#[derive(Clone, Debug)]
+pub struct Values<'f> {
+    function: &'f Function,
+    values: Vec<Option<Tensor>>,
+}
+
+impl<'f> Values<'f> {
+    /// A value; `None` for strings and for ids the function does not have.
+    pub fn get(&self, v: ValueId) -> Option<&Tensor> {
+        self.values.get(v.index())?.as_ref()
+    }
+
+    /// The value called `name`.
+    pub fn named(&self, name: &str) -> Option<&Tensor> {
+        self.get(self.function.find(name)?)
+    }
+
+    /// The outputs, by name, in order.
+    pub fn outputs(&self) -> impl Iterator<Item = (&'f str, &Tensor)> {
+        self.function.outputs.iter().filter_map(|&v| Some((self.function.name_of(v), self.get(v)?)))
+    }
+}
+
+/// Gives the elements of a weight, or `None` when it has none.
+pub type Weights<'a> = dyn Fn(&BlobRef, &TensorType) -> Option<Vec<f64>> + 'a;
+
+/// Computes all values of `f` from `inputs`, given by name.
+///
+/// # Errors
+/// When `f` does not verify, an input or weight is missing or has another shape, or an op is one that is not executed
+/// here.
+pub fn interpret<'f>(
+    f: &'f Function,
+    inputs: &HashMap<String, Tensor>,
+    weights: &Weights<'_>,
+    options: Options,
+) -> Result<Values<'f>, InterpretError> {
+    let errors = verify::check(f);
+    if !errors.is_empty() {
+        return Err(InterpretError::Invalid(errors));
+    }
+    check_size(f, options.max_elements)?;
+    let mut run = Run { f, weights, options, values: vec![None; f.values.len()] };
+    for &v in &f.inputs {
+        let name = f.name_of(v);
+        let given = inputs.get(name).ok_or_else(|| InterpretError::MissingInput(name.into()))?;
+        run.set(v, given.clone())?;
+    }
+    for op in &f.ops {
+        let call = Call::new(f, op);
+        if op.code == Opcode::Const {
+            run.constant(op.result())?;
+            continue;
+        }
+        let results = evaluate(Operands { call, values: &run.values })?;
+        for (&r, tensor) in op.results.iter().zip(results) {
+            run.set(r, tensor)?;
+        }
+    }
+    Ok(Values { function: f, values: run.values })
+}
+
+fn check_size(f: &Function, limit: usize) -> Result<(), InterpretError> {
+    let tensors = f.values.iter().filter_map(|v| v.ty.as_tensor());
+    let elements = tensors.fold(0usize, |n, t| n.saturating_add(t.elements()));
+    match elements > limit {
+        true => Err(InterpretError::TooLarge { function: f.name.clone(), elements, limit }),
+        false => Ok(()),
+    }
+}
+
+struct Run<'f, 'w> {
+    f: &'f Function,
+    weights: &'w Weights<'w>,
+    options: Options,
+    values: Vec<Option<Tensor>>,
+}
+
+impl Run<'_, '_> {
+    fn set(&mut self, v: ValueId, mut tensor: Tensor) -> Result<(), InterpretError> {
+        let value = self.f.value(v);
+        let ty =
+            value.ty.as_tensor().filter(|t| t.shape == tensor.shape && t.elements() == tensor.data.len());
+        let Some(ty) = ty else {
+            return Err(InterpretError::Shape {
+                name: value.name.clone(),
+                ty: value.ty.to_string(),
+                elements: tensor.data.len(),
+                shape: tensor.shape,
+            });
+        };
+        if self.options.round_to_dtype {
+            tensor.data.iter_mut().for_each(|x| *x = rounded(*x, ty.dtype));
+        }
+        self.values[v.index()] = Some(tensor);
+        Ok(())
+    }
+
+    fn constant(&mut self, v: ValueId) -> Result<(), InterpretError> {
+        let Some(constant) = &self.f.value(v).constant else { return Ok(()) };
+        let data = match &constant.payload {
+            Payload::Inline(data) => data.to_f64(),
+            Payload::Blob(blob) => {
+                let data = (self.weights)(blob, &constant.ty);
+                let missing = || InterpretError::MissingWeight {
+                    name: self.f.name_of(v).into(),
+                    path: blob.path.clone(),
+                    offset: blob.offset,
+                };
+                Some(data.ok_or_else(missing)?)
+            }
+        };
+        match data {
+            Some(data) => self.set(v, Tensor::new(constant.ty.shape.clone(), data)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `x` as `dtype` stores it.
+fn rounded(x: f64, dtype: DType) -> f64 {
+    match dtype {
+        DType::Fp16 => f16::from_f64(x).to_f64(),
+        DType::Bf16 => bf16::from_f64(x).to_f64(),
+        DType::Fp32 => f64::from(x as f32),
+        _ => x,
+    }
+}
+
+/// An op and the tensors of its operands.
+#[derive(Clone, Copy)]
+struct Operands<'a> {
+    call: Call<'a>,
+    values: &'a [Option<Tensor>],
+}
+
+impl<'a> Operands<'a> {
+    /// A required tensor argument.
+    fn tensor(&self, name: &'static str) -> Result<Cow<'a, Tensor>, CallError> {
+        self.of(self.call.required(name)?, name)
+    }
+
+    /// A tensor argument that may be absent.
+    fn optional(&self, name: &'static str) -> Result<Option<Cow<'a, Tensor>>, CallError> {
+        self.call.operand(name)?.map(|o| self.of(o, name)).transpose()
+    }
+
+    /// A tuple argument.
+    fn tensors(&self, name: &'static str) -> Result<Vec<Cow<'a, Tensor>>, CallError> {
+        self.call.operands(name)?.iter().map(|o| self.of(o, name)).collect()
+    }
+
+    fn of(&self, operand: &'a Operand, name: &str) -> Result<Cow<'a, Tensor>, CallError> {
+        let tensor = match operand {
+            Operand::Value(v) => self.values.get(v.index()).and_then(|t| t.as_ref()).map(Cow::Borrowed),
+            Operand::Literal(c) => literal(c).map(Cow::Owned),
+        };
+        tensor.ok_or_else(|| CallError::Kind {
+            op: self.call.code(),
+            arg: name.into(),
+            expected: "a tensor of numbers",
+        })
+    }
+
+    /// The shapes inference gives the results.
+    fn result_shapes(&self) -> Result<Vec<Vec<usize>>, CallError> {
+        let types = crate::infer::result_types(self.call)?;
+        Ok(types.iter().filter_map(|t| t.as_tensor().map(|t| t.shape.clone())).collect())
+    }
+
+    /// The shape inference gives the only result.
+    fn result_shape(&self) -> Result<Vec<usize>, CallError> {
+        Ok(self.result_shapes()?.into_iter().next().unwrap_or_default())
+    }
+}
+
+fn literal(c: &Constant) -> Option<Tensor> {
+    Some(Tensor::new(c.ty.shape.clone(), c.data()?.to_f64()?))
+}
+
+/// The results of an op of a verified function.
+fn evaluate(o: Operands<'_>) -> Result<Vec<Tensor>, CallError> {
+    use Opcode::*;
+    let one = |t: Tensor| Ok(vec![t]);
+    match o.call.code() {
+        Abs | Acos | Asin | Atan | Atanh | Ceil | Clip | Cos | Cosh | Erf | Exp | Exp2 | Floor | Identity
+        | Inverse | Log | LogicalNot | Round | Rsqrt | Sign | Sin | Sinh | Sqrt | Square | Tan | Tanh
+        | Threshold => one(elementwise::unary(o)?),
+        Cast => one(elementwise::cast(o)?),
+        ClampedRelu | Elu | Gelu | LeakyRelu | LinearActivation | Relu | Relu6 | ScaledTanh | Sigmoid
+        | SigmoidHard | Silu | Softplus | Softsign | ThresholdedRelu => one(activation::plain(o)?),
+        Prelu => one(activation::prelu(o)?),
+        SoftplusParametric => one(activation::softplus_parametric(o)?),
+        Softmax => one(activation::softmax(o)?),
+        Add | Equal | FloorDiv | Greater | GreaterEqual | Less | LessEqual | LogicalAnd | LogicalOr
+        | LogicalXor | Maximum | Minimum | Mod | Mul | NotEqual | Pow | RealDiv | Sub => {
+            one(elementwise::binary(o)?)
+        }
+        Select => one(elementwise::select(o)?),
+        Conv => one(linear::conv(o)?),
+        Matmul => one(linear::matmul(o)?),
+        ReduceL1Norm | ReduceL2Norm | ReduceLogSum | ReduceLogSumExp | ReduceMax | ReduceMean | ReduceMin
+        | ReduceProd | ReduceSum | ReduceSumSquare => one(reduce::reduce(o)?),
+        Reshape | ExpandDims | Squeeze => one(o.tensor("x")?.reshaped(o.result_shape()?)),
+        Transpose => one(movement::transpose(o)?),
+        Concat => one(movement::concat(o)?),
+        SliceBySize => one(movement::slice_by_size(o)?),
+        Split => movement::split(o),
+        Pad => one(movement::pad(o)?),
+        Tile => one(movement::tile(o)?),
+        other => Err(CallError::UnknownOp(other)),
+    }
+}

@@ -17,5 +17,5 @@ pub use error::{EngineError, Status};
 pub use kernel::{Engine, Kernel, Port};
 pub use legalise::{LegaliseError, legalise};
 pub use profile::{Confidence, Dialect, Figure, Limits, Ports, Profile, ProfileError};
-pub use surface::{DeviceMemory, HostMemory, HostView, Surface, SurfaceError};
+pub use surface::{DeviceMemory, HostMemory, HostView, Surface, SurfaceError, round_to_fp16};
 pub use weights::{WeightFiles, WeightsError};

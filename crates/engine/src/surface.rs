@@ -237,7 +237,7 @@ impl Surface {
 }
 
 /// Rounds each element to the nearest fp16 value, ties to even; beyond the range to an infinity.
-pub(crate) fn round_to_fp16(elements: &mut [f32]) {
+pub fn round_to_fp16(elements: &mut [f32]) {
     let mut half = [f16::ZERO; 512];
     for chunk in elements.chunks_mut(half.len()) {
         let half = &mut half[..chunk.len()];

@@ -1,1 +1,10 @@
-//! The Neural Engine, simulated: profile rules, slots and numerics around the CPU executor.
+//! The Neural Engine, simulated: the rules and numerics of a [`Profile`](ferrane_engine::Profile) around the CPU
+//! executor.
+//!
+//! The simulator refuses what the profile says the chip refuses, with the framework's error; it binds surfaces as the
+//! framework binds them, wrong data included; and every op's result is rounded to its MIL type.
+
+mod engine;
+mod rules;
+
+pub use engine::SimEngine;

@@ -12,7 +12,7 @@
 //!
 //! Results depend neither on scheduling nor on the tile's size beyond the order of the sum in dE.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use thiserror::Error;
 
@@ -186,11 +186,7 @@ impl Classifier {
         const ROWS: usize = 256;
         let arch = Arch::new();
         logits.par_chunks_mut(ROWS).zip(weight.par_chunks(ROWS * dim)).for_each(|(logits, weight)| {
-            arch.dispatch(|| {
-                for (logit, row) in logits.iter_mut().zip(weight.chunks_exact(dim)) {
-                    *logit = dot(row, &hidden);
-                }
-            });
+            arch.dispatch(Logits { weight, hidden: &hidden, logits });
         });
     }
 
@@ -228,7 +224,8 @@ impl Classifier {
         self.logits.par_chunks_mut(self.row).zip(&mut self.nll).zip(targets).for_each(
             |((row, nll), &target)| {
                 let row = &mut row[..vocab];
-                *nll = arch.dispatch(|| position_loss(row, target as usize, grad_scale));
+                let target = target as usize;
+                *nll = arch.dispatch(PositionLoss { row, target, grad_scale });
             },
         );
     }
@@ -248,20 +245,31 @@ impl Classifier {
 
 /// Negative log-likelihood of `target` under the softmax of `row`. Leaves e^(logit − max) in `row`, or, when
 /// `grad_scale` is given, the gradient of `grad_scale` times the loss.
-#[inline(always)]
-fn position_loss(row: &mut [f32], target: usize, grad_scale: Option<f32>) -> f64 {
-    let max = maximum(row);
-    let logit = row[target];
-    let sum = exponentiate(row, max);
-    let nll = sum.ln() - (f64::from(logit) - f64::from(max));
-    if let Some(scale) = grad_scale {
-        let factor = (f64::from(scale) / sum) as f32;
-        for value in row.iter_mut() {
-            *value *= factor;
+struct PositionLoss<'a> {
+    row: &'a mut [f32],
+    target: usize,
+    grad_scale: Option<f32>,
+}
+
+impl WithSimd for PositionLoss<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        let Self { row, target, grad_scale } = self;
+        let max = maximum(row);
+        let logit = row[target];
+        let sum = exponentiate(row, max);
+        let nll = sum.ln() - (f64::from(logit) - f64::from(max));
+        if let Some(scale) = grad_scale {
+            let factor = (f64::from(scale) / sum) as f32;
+            for value in row.iter_mut() {
+                *value *= factor;
+            }
+            row[target] -= scale;
         }
-        row[target] -= scale;
+        nll
     }
-    nll
 }
 
 /// Largest element; NaN elements may be passed over, and then show in the sum of exponentials.
@@ -300,6 +308,24 @@ fn exponentiate(row: &mut [f32], max: f32) -> f64 {
         sum += lanes.iter().copied().map(f64::from).sum::<f64>();
     }
     sum
+}
+
+/// Logits of some tokens: one dot product with `hidden` for each row of `weight`.
+struct Logits<'a> {
+    weight: &'a [f32],
+    hidden: &'a [f32],
+    logits: &'a mut [f32],
+}
+
+impl WithSimd for Logits<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (logit, row) in self.logits.iter_mut().zip(self.weight.chunks_exact(self.hidden.len())) {
+            *logit = dot(row, self.hidden);
+        }
+    }
 }
 
 #[inline(always)]

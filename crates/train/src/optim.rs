@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -146,7 +146,7 @@ impl AdamW {
                     let factors = if decays { &with_decay } else { &without_decay };
                     let (params, grads) = (&mut params[part.clone()], &grads[part.clone()]);
                     let (m, v) = (&mut m[part.clone()], &mut v[part]);
-                    arch.dispatch(|| update_part(factors, params, grads, m, v));
+                    arch.dispatch(UpdatePart { factors, params, grads, m, v });
                 }
             });
     }
@@ -219,39 +219,58 @@ impl Factors {
     }
 }
 
-#[inline(always)]
-fn update_part(f: &Factors, params: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32]) {
-    for (((w, &g), m), v) in params.iter_mut().zip(grads).zip(m).zip(v) {
-        let g = g * f.grad_scale;
-        *m += (g - *m) * f.one_minus_beta1;
-        *v = *v * f.beta2 + f.one_minus_beta2 * g * g;
-        let denominator = v.sqrt() * f.inv_root_correction2 + f.eps;
-        *w = *w * f.keep - f.step_size * (*m / denominator);
+/// One update of parameters that share their factors.
+struct UpdatePart<'a> {
+    factors: &'a Factors,
+    params: &'a mut [f32],
+    grads: &'a [f32],
+    m: &'a mut [f32],
+    v: &'a mut [f32],
+}
+
+impl WithSimd for UpdatePart<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let f = self.factors;
+        for (((w, &g), m), v) in self.params.iter_mut().zip(self.grads).zip(self.m).zip(self.v) {
+            let g = g * f.grad_scale;
+            *m += (g - *m) * f.one_minus_beta1;
+            *v = *v * f.beta2 + f.one_minus_beta2 * g * g;
+            let denominator = v.sqrt() * f.inv_root_correction2 + f.eps;
+            *w = *w * f.keep - f.step_size * (*m / denominator);
+        }
     }
 }
 
 /// Euclidean norm of `grads`, summed in f64. Infinite or NaN when an element is, which is how an overflow shows.
 pub fn global_norm(grads: &[f32]) -> f64 {
     let arch = Arch::new();
-    let blocks: Vec<f64> =
-        grads.par_chunks(BLOCK).map(|block| arch.dispatch(|| sum_of_squares(block))).collect();
+    let blocks: Vec<f64> = grads.par_chunks(BLOCK).map(|block| arch.dispatch(SumOfSquares(block))).collect();
     blocks.iter().sum::<f64>().sqrt()
 }
 
-#[inline(always)]
-fn sum_of_squares(values: &[f32]) -> f64 {
-    const LANES: usize = 16;
-    let mut sums = [0.0f64; LANES];
-    let mut groups = values.chunks_exact(LANES);
-    for group in &mut groups {
-        for (sum, &value) in sums.iter_mut().zip(group) {
+struct SumOfSquares<'a>(&'a [f32]);
+
+impl WithSimd for SumOfSquares<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        const LANES: usize = 16;
+        let mut sums = [0.0f64; LANES];
+        let mut groups = self.0.chunks_exact(LANES);
+        for group in &mut groups {
+            for (sum, &value) in sums.iter_mut().zip(group) {
+                *sum += f64::from(value) * f64::from(value);
+            }
+        }
+        for (sum, &value) in sums.iter_mut().zip(groups.remainder()) {
             *sum += f64::from(value) * f64::from(value);
         }
+        sums.iter().sum()
     }
-    for (sum, &value) in sums.iter_mut().zip(groups.remainder()) {
-        *sum += f64::from(value) * f64::from(value);
-    }
-    sums.iter().sum()
 }
 
 /// What to multiply the gradients by so that their norm does not exceed `max_norm` (0: no limit), by PyTorch's formula

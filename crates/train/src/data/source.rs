@@ -1,0 +1,323 @@
+//! Where tokens come from: memory, or a flat file that is read piece by piece.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::DataError;
+
+/// Bytes of one token in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenWidth {
+    /// Little-endian u16, as nanoGPT and llama2.c write them.
+    #[default]
+    Two,
+    /// Little-endian u32.
+    Four,
+}
+
+impl TokenWidth {
+    /// Bytes of one token.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Two => 2,
+            Self::Four => 4,
+        }
+    }
+
+    fn decode(self, bytes: &[u8], tokens: &mut [u32]) {
+        match self {
+            Self::Two => {
+                let (pairs, _) = bytes.as_chunks();
+                tokens.iter_mut().zip(pairs).for_each(|(t, &b)| *t = u32::from(u16::from_le_bytes(b)));
+            }
+            Self::Four => {
+                let (quads, _) = bytes.as_chunks();
+                tokens.iter_mut().zip(quads).for_each(|(t, &b)| *t = u32::from_le_bytes(b));
+            }
+        }
+    }
+}
+
+impl TryFrom<usize> for TokenWidth {
+    type Error = DataError;
+
+    fn try_from(bytes: usize) -> Result<Self, DataError> {
+        match bytes {
+            2 => Ok(Self::Two),
+            4 => Ok(Self::Four),
+            other => Err(DataError::Width(other)),
+        }
+    }
+}
+
+/// A run of tokens, every one of them inside the vocabulary. Cloning is cheap: copies share what lies behind.
+#[derive(Debug, Clone)]
+pub struct TokenSource {
+    store: Arc<Store>,
+    start: u64,
+    len: u64,
+}
+
+#[derive(Debug)]
+struct Store {
+    name: String,
+    vocab: usize,
+    tokens: Tokens,
+}
+
+#[derive(Debug)]
+enum Tokens {
+    Memory(Vec<u32>),
+    File { file: File, path: PathBuf, width: TokenWidth },
+}
+
+impl TokenSource {
+    /// Tokens in memory. `name` says in errors what they were made from.
+    ///
+    /// # Errors
+    /// When there are none, or one is outside the vocabulary.
+    pub fn from_memory(name: &str, tokens: Vec<u32>, vocab: usize) -> Result<Self, DataError> {
+        let len = tokens.len() as u64;
+        let store = Store { name: name.to_owned(), vocab, tokens: Tokens::Memory(tokens) };
+        if let Tokens::Memory(tokens) = &store.tokens {
+            store.check(tokens, 0)?;
+        }
+        Self::whole(store, len)
+    }
+
+    /// A flat file of little-endian tokens. Every token is checked now; later only what a batch needs is read, so a file
+    /// may be larger than memory.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is empty, is no whole number of tokens, or holds a token outside the vocabulary.
+    pub fn from_file(path: &Path, width: TokenWidth, vocab: usize) -> Result<Self, DataError> {
+        let io = |source| DataError::Io { path: path.to_owned(), source };
+        let file = File::open(path).map_err(io)?;
+        let metadata = file.metadata().map_err(io)?;
+        if metadata.is_dir() {
+            return Err(io(std::io::ErrorKind::IsADirectory.into()));
+        }
+        let bytes = metadata.len();
+        if bytes % width.bytes() as u64 != 0 {
+            return Err(DataError::PartialToken { path: path.to_owned(), bytes, width: width.bytes() });
+        }
+        let tokens = Tokens::File { file, path: path.to_owned(), width };
+        let store = Store { name: path.display().to_string(), vocab, tokens };
+        let source = Self::whole(store, bytes / width.bytes() as u64)?;
+        source.check_all()?;
+        Ok(source)
+    }
+
+    fn whole(store: Store, len: u64) -> Result<Self, DataError> {
+        if len == 0 {
+            return Err(DataError::Empty { name: store.name });
+        }
+        Ok(Self { store: Arc::new(store), start: 0, len })
+    }
+
+    /// Number of tokens, at least 1 unless split off as nothing.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there are no tokens, as in the held-out part of a fraction of 0.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The file, or what the tokens were made from.
+    pub fn name(&self) -> &str {
+        &self.store.name
+    }
+
+    /// Size of the vocabulary that every token lies in.
+    pub fn vocab(&self) -> usize {
+        self.store.vocab
+    }
+
+    /// The tokens to train on and, from the end, the `fraction` of them held out.
+    ///
+    /// # Errors
+    /// When `fraction` is not in 0..1.
+    pub fn hold_out(&self, fraction: f64) -> Result<(Self, Self), DataError> {
+        if !(0.0..1.0).contains(&fraction) {
+            return Err(DataError::Fraction(fraction));
+        }
+        let held = (self.len as f64 * fraction) as u64;
+        let kept = self.len - held;
+        let part = |start, len| Self { store: Arc::clone(&self.store), start, len };
+        Ok((part(self.start, kept), part(self.start + kept, held)))
+    }
+
+    /// Checks that there is at least one window of sequence length `seq`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn require_window(&self, seq: usize) -> Result<(), DataError> {
+        if self.len > seq as u64 {
+            return Ok(());
+        }
+        Err(DataError::TooShort { name: self.store.name.clone(), tokens: self.len, seq })
+    }
+
+    /// Reads `tokens.len()` tokens from `start` on. They lie inside the source.
+    pub(super) fn read(&self, start: u64, tokens: &mut [u32]) -> Result<(), DataError> {
+        debug_assert!(start + tokens.len() as u64 <= self.len, "read past the end of the source");
+        let first = self.start + start;
+        match &self.store.tokens {
+            Tokens::Memory(all) => {
+                let first = first as usize;
+                tokens.copy_from_slice(&all[first..first + tokens.len()]);
+                Ok(())
+            }
+            Tokens::File { file, path, width } => {
+                read_file(file, *width, first, tokens)
+                    .map_err(|source| DataError::Io { path: path.clone(), source })?;
+                // Checked when the file was opened, but a file can change.
+                self.store.check(tokens, first)
+            }
+        }
+    }
+
+    fn check_all(&self) -> Result<(), DataError> {
+        const PIECE: usize = 1 << 18;
+        let mut tokens = vec![0; PIECE.min(self.len as usize)];
+        let mut at = 0;
+        while at < self.len {
+            let piece = (self.len - at).min(PIECE as u64) as usize;
+            self.read(at, &mut tokens[..piece])?;
+            at += piece as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    fn check(&self, tokens: &[u32], first: u64) -> Result<(), DataError> {
+        let Some(offset) = tokens.iter().position(|&token| token as usize >= self.vocab) else {
+            return Ok(());
+        };
+        Err(DataError::OutOfVocabulary {
+            name: self.name.clone(),
+            token: tokens[offset],
+            position: first + offset as u64,
+            vocab: self.vocab,
+        })
+    }
+}
+
+fn read_file(file: &File, width: TokenWidth, first: u64, tokens: &mut [u32]) -> std::io::Result<()> {
+    let mut bytes = [0u8; 16_384];
+    let mut at = first * width.bytes() as u64;
+    for tokens in tokens.chunks_mut(bytes.len() / width.bytes()) {
+        let bytes = &mut bytes[..tokens.len() * width.bytes()];
+        file.read_exact_at(bytes, at)?;
+        width.decode(bytes, tokens);
+        at += bytes.len() as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn all(source: &TokenSource) -> Vec<u32> {
+        let mut tokens = vec![0; source.len() as usize];
+        source.read(0, &mut tokens).unwrap();
+        tokens
+    }
+
+    fn file_of(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn files_of_both_widths_give_their_tokens() {
+        // More tokens than one read takes.
+        let tokens: Vec<u32> = (0..20_000).map(|i| i * 3 % 60_000).collect();
+        let narrow: Vec<u8> = tokens.iter().flat_map(|&t| (t as u16).to_le_bytes()).collect();
+        let wide: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
+        for (bytes, width) in [(narrow, TokenWidth::Two), (wide, TokenWidth::Four)] {
+            let file = file_of(&bytes);
+            let source = TokenSource::from_file(file.path(), width, 60_000).unwrap();
+            assert_eq!(all(&source), tokens);
+            let mut middle = [0; 3];
+            source.read(12_345, &mut middle).unwrap();
+            assert_eq!(middle, tokens[12_345..12_348]);
+        }
+    }
+
+    #[test]
+    fn unusable_tokens_are_named() {
+        let read = |bytes: &[u8], width| {
+            let file = file_of(bytes);
+            TokenSource::from_file(file.path(), width, 100).unwrap_err()
+        };
+        assert!(matches!(read(&[], TokenWidth::Two), DataError::Empty { .. }));
+        assert!(matches!(
+            read(&[1, 0, 2], TokenWidth::Two),
+            DataError::PartialToken { bytes: 3, width: 2, .. }
+        ));
+        assert!(matches!(read(&[1, 0], TokenWidth::Four), DataError::PartialToken { .. }));
+        let DataError::OutOfVocabulary { token, position, vocab, .. } =
+            read(&[99, 0, 0, 0, 100, 0, 255, 255], TokenWidth::Two)
+        else {
+            panic!("the token outside the vocabulary went unseen");
+        };
+        assert_eq!((token, position, vocab), (100, 2, 100));
+        // A u32 token above 65535 must not wrap into the vocabulary.
+        assert!(matches!(
+            read(&[1, 0, 1, 0], TokenWidth::Four),
+            DataError::OutOfVocabulary { token: 65_537, .. }
+        ));
+
+        let folder = tempfile::tempdir().unwrap();
+        for path in [folder.path().join("absent.bin"), folder.path().to_owned()] {
+            let error = TokenSource::from_file(&path, TokenWidth::Two, 100).unwrap_err();
+            assert!(matches!(&error, DataError::Io { path: named, .. } if *named == path), "{error}");
+        }
+        assert!(matches!(TokenSource::from_memory("text", vec![], 9), Err(DataError::Empty { .. })));
+        assert!(matches!(
+            TokenSource::from_memory("text", vec![8, 9], 9),
+            Err(DataError::OutOfVocabulary { token: 9, position: 1, .. })
+        ));
+        assert!(matches!(TokenWidth::try_from(3), Err(DataError::Width(3))));
+    }
+
+    #[test]
+    fn a_file_that_shrinks_or_changes_under_a_run_is_an_error() {
+        let file = file_of(&[1, 0, 2, 0, 3, 0]);
+        let source = TokenSource::from_file(file.path(), TokenWidth::Two, 10).unwrap();
+        fs::write(file.path(), [1, 0, 99, 0]).unwrap();
+        assert!(matches!(source.read(1, &mut [0]), Err(DataError::OutOfVocabulary { position: 1, .. })));
+        assert!(matches!(source.read(2, &mut [0]), Err(DataError::Io { .. })));
+    }
+
+    #[test]
+    fn holding_out_takes_the_end() {
+        let source = TokenSource::from_memory("text", (0..100).collect(), 100).unwrap();
+        let (kept, held) = source.hold_out(0.1).unwrap();
+        assert_eq!((all(&kept), all(&held)), ((0..90).collect(), (90..100).collect()));
+        // Splitting what was split off stays inside it.
+        let (_, end) = held.hold_out(0.5).unwrap();
+        assert_eq!(all(&end), (95..100).collect::<Vec<_>>());
+        let (whole, nothing) = source.hold_out(0.0).unwrap();
+        assert_eq!((whole.len(), nothing.is_empty()), (100, true));
+        for fraction in [1.0, -0.1, f64::NAN] {
+            assert!(matches!(source.hold_out(fraction), Err(DataError::Fraction(_))));
+        }
+    }
+
+    #[test]
+    fn a_window_needs_one_token_more_than_its_length() {
+        let source = TokenSource::from_memory("text", vec![0; 9], 1).unwrap();
+        source.require_window(8).unwrap();
+        assert!(matches!(source.require_window(9), Err(DataError::TooShort { tokens: 9, seq: 9, .. })));
+    }
+}

@@ -1,0 +1,345 @@
+//! Every setting of a run, resolved.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use ferrane_model::{ModelConfig, Preset};
+use serde::{Deserialize, Serialize};
+
+use crate::data::Order;
+use crate::optim::{AdamW, AdamWConfig};
+use crate::schedule::{Decay, Schedule};
+
+/// The settings of a run as its `config.toml` holds them: nothing is left to a default, so a run means the same wherever
+/// and with whatever version it is resumed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RunSettings {
+    /// A preset's name or the folder whose `config.json` gives the shape.
+    pub model: String,
+    /// Folder the weights come from; fresh weights if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+    /// `stories`, a text file, or a `.bin` file of tokens; see [`RunSettings::source`].
+    pub data: String,
+    /// Bytes a token takes in a `.bin` file: 2 or 4, little-endian.
+    pub token_bytes: usize,
+    /// Optimiser updates of the whole run.
+    pub steps: u64,
+    /// Forward and backward passes a step adds up.
+    pub micro_batches: usize,
+    /// Sequences in a micro-batch.
+    pub batch_size: usize,
+    /// Tokens in a sequence.
+    pub seq: usize,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// How the learning rate goes after warm-up.
+    pub schedule: Decay,
+    /// Steps in which the learning rate rises to its peak.
+    pub warmup: u64,
+    /// The last learning rate as a fraction of the peak.
+    pub min_lr_ratio: f64,
+    /// AdamW's β₁ and β₂.
+    pub betas: [f64; 2],
+    /// AdamW's ε.
+    pub eps: f64,
+    /// AdamW's decoupled weight decay, for matrices only.
+    pub weight_decay: f64,
+    /// Largest global gradient norm; 0 does not clip.
+    pub clip: f64,
+    /// Which windows of the data a step reads.
+    pub order: Order,
+    /// Seed of fresh weights, data order, stories and samples.
+    pub seed: u64,
+    /// The engine: `ane`, `sim` or `cpu`.
+    pub engine: EngineChoice,
+    /// The chip whose profile the engine follows.
+    pub chip: String,
+    /// How the simulated engine computes.
+    pub numerics: Numerics,
+    /// Steps between checkpoints; 0 keeps only the last.
+    pub checkpoint_every: u64,
+    /// Checkpoints that stay.
+    pub keep: usize,
+    /// Steps between evaluations on held-out data; 0 evaluates at the end only.
+    pub eval_every: u64,
+    /// Steps between samples; 0 samples at the end only.
+    pub sample_every: u64,
+    /// The model's shape. Its vocabulary is an upper bound while a tokenizer is still to be trained.
+    #[serde(with = "Shape")]
+    pub shape: ModelConfig,
+}
+
+/// [`ModelConfig`] with the key style of the file.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "ModelConfig", rename_all = "kebab-case", deny_unknown_fields)]
+struct Shape {
+    dim: usize,
+    hidden: usize,
+    layers: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    vocab: usize,
+    max_seq: usize,
+    rms_eps: f32,
+    rope_theta: f32,
+    tied: bool,
+}
+
+/// Which engine a user asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineChoice {
+    /// The real one where there is one, else the simulated one.
+    Auto,
+    /// Apple's Neural Engine.
+    Ane,
+    /// The Neural Engine, simulated.
+    Sim,
+    /// Plain execution on the CPU.
+    Cpu,
+}
+
+/// How the simulated engine computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Numerics {
+    /// Every result rounded to fp16, accumulation in fp32.
+    Fast,
+    /// The measured behaviour of the chip.
+    Faithful,
+}
+
+/// Where training data comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The built-in stories.
+    Stories,
+    /// A text file, documents separated by `<|endoftext|>`.
+    Text(PathBuf),
+    /// A file of little-endian tokens.
+    Tokens(PathBuf),
+}
+
+/// A setting that makes no sense, alone or beside another.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("`{key}` {problem}; {remedy}")]
+pub struct SettingError {
+    /// The key as flags and files spell it.
+    pub key: &'static str,
+    /// The value and what is wrong with it.
+    pub problem: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl RunSettings {
+    /// The settings of a run that says nothing but what model it trains: `model` as the user named it, and its shape.
+    pub fn defaults(model: &str, shape: ModelConfig) -> RunSettings {
+        let nano = model.parse::<Preset>().is_ok_and(|preset| preset == Preset::Nano);
+        RunSettings {
+            model: model.to_owned(),
+            init: None,
+            data: "stories".to_owned(),
+            token_bytes: 2,
+            steps: if nano { 600 } else { 1000 },
+            micro_batches: 1,
+            batch_size: if nano { 8 } else { 1 },
+            seq: shape.max_seq.min(if nano { 128 } else { 256 }),
+            lr: if nano { 4e-3 } else { 5e-4 },
+            schedule: Decay::Cosine,
+            warmup: if nano { 40 } else { 100 },
+            min_lr_ratio: 0.1,
+            betas: [0.9, 0.95],
+            eps: 1e-8,
+            weight_decay: 0.1,
+            clip: 1.0,
+            order: Order::Random,
+            seed: 1,
+            engine: EngineChoice::Auto,
+            chip: "m4".to_owned(),
+            numerics: Numerics::Fast,
+            checkpoint_every: 200,
+            keep: 2,
+            eval_every: 0,
+            sample_every: 0,
+            shape,
+        }
+    }
+
+    /// Where the data comes from: `stories`, a file that ends in `.bin`, or any other file as text.
+    pub fn source(&self) -> Source {
+        let path = Path::new(&self.data);
+        if self.data == "stories" {
+            Source::Stories
+        } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("bin")) {
+            Source::Tokens(path.to_path_buf())
+        } else {
+            Source::Text(path.to_path_buf())
+        }
+    }
+
+    /// AdamW's constants.
+    pub fn adamw(&self) -> AdamWConfig {
+        let [beta1, beta2] = self.betas;
+        AdamWConfig { beta1, beta2, eps: self.eps, weight_decay: self.weight_decay }
+    }
+
+    /// The learning-rate schedule over the whole run.
+    ///
+    /// # Errors
+    /// A learning rate or ratio that makes no sense.
+    pub fn schedule(&self) -> Result<Schedule, SettingError> {
+        Schedule::new(self.lr, self.schedule, self.warmup, self.steps, self.min_lr_ratio).map_err(|error| {
+            let key = if self.lr.is_finite() && self.lr >= 0.0 { "min-lr-ratio" } else { "lr" };
+            setting(key, "cannot be used", error.to_string())
+        })
+    }
+
+    /// Checks every setting, and those that depend on one another, before any work.
+    ///
+    /// # Errors
+    /// The first setting that is wrong.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        self.check_counts()?;
+        if let Err(error) = self.shape.validate() {
+            return Err(setting("model", "has a shape that cannot be used", error.to_string()));
+        }
+        if self.seq > self.shape.max_seq {
+            return Err(setting(
+                "seq",
+                format!("is {} but the model's longest sequence is {}", self.seq, self.shape.max_seq),
+                format!("use at most {} (or raise max-seq in [shape])", self.shape.max_seq),
+            ));
+        }
+        if !matches!(self.token_bytes, 2 | 4) {
+            return Err(setting(
+                "token-bytes",
+                format!("is {}", self.token_bytes),
+                "use 2 for u16 tokens or 4 for u32 tokens",
+            ));
+        }
+        self.check_optimiser()
+    }
+
+    fn check_counts(&self) -> Result<(), SettingError> {
+        let counts = [
+            ("steps", self.steps),
+            ("micro-batches", self.micro_batches as u64),
+            ("batch-size", self.batch_size as u64),
+            ("seq", self.seq as u64),
+            ("keep", self.keep as u64),
+        ];
+        match counts.into_iter().find(|(_, count)| *count == 0) {
+            Some((key, _)) => Err(setting(key, "is 0", "use at least 1")),
+            None => Ok(()),
+        }
+    }
+
+    fn check_optimiser(&self) -> Result<(), SettingError> {
+        self.schedule()?;
+        AdamW::new(self.adamw(), 1, &[]).map_err(|error| {
+            let [beta1, beta2] = self.betas;
+            let beta = |beta: f64| !(0.0..1.0).contains(&beta);
+            let key = match () {
+                () if beta(beta1) || beta(beta2) => "betas",
+                () if !(self.eps.is_finite() && self.eps >= 0.0) => "eps",
+                () => "weight-decay",
+            };
+            setting(key, "cannot be used", error.to_string())
+        })?;
+        if !(self.clip.is_finite() && self.clip >= 0.0) {
+            return Err(setting(
+                "clip",
+                format!("is {}", self.clip),
+                "use a finite norm such as 1, or 0 not to clip",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn setting(key: &'static str, problem: impl Into<String>, remedy: impl Into<String>) -> SettingError {
+    SettingError { key, problem: problem.into(), remedy: remedy.into() }
+}
+
+impl fmt::Display for EngineChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EngineChoice::Auto => "auto",
+            EngineChoice::Ane => "ane",
+            EngineChoice::Sim => "sim",
+            EngineChoice::Cpu => "cpu",
+        })
+    }
+}
+
+impl fmt::Display for Numerics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Numerics::Fast => "fast",
+            Numerics::Faithful => "faithful",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nano() -> RunSettings {
+        RunSettings::defaults("nano", Preset::Nano.config())
+    }
+
+    fn refusal(change: impl FnOnce(&mut RunSettings)) -> String {
+        let mut settings = nano();
+        change(&mut settings);
+        settings.validate().expect_err("the settings must be refused").to_string()
+    }
+
+    #[test]
+    fn the_defaults_of_every_preset_are_valid() {
+        for preset in Preset::ALL {
+            RunSettings::defaults(preset.name(), preset.config()).validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn each_bad_setting_is_named_as_the_user_types_it() {
+        assert!(refusal(|s| s.steps = 0).contains("`steps` is 0"));
+        assert!(refusal(|s| s.micro_batches = 0).contains("`micro-batches` is 0"));
+        assert!(refusal(|s| s.batch_size = 0).contains("`batch-size` is 0"));
+        assert!(refusal(|s| s.keep = 0).contains("`keep` is 0"));
+        assert!(refusal(|s| s.seq = 1000).contains("`seq` is 1000"));
+        assert!(refusal(|s| s.token_bytes = 3).contains("`token-bytes` is 3"));
+        assert!(refusal(|s| s.lr = f64::NAN).contains("`lr`"));
+        assert!(refusal(|s| s.min_lr_ratio = 1.5).contains("`min-lr-ratio`"));
+        assert!(refusal(|s| s.betas = [0.9, 1.0]).contains("`betas`"));
+        assert!(refusal(|s| s.eps = -1.0).contains("`eps`"));
+        assert!(refusal(|s| s.weight_decay = f64::INFINITY).contains("`weight-decay`"));
+        assert!(refusal(|s| s.clip = -1.0).contains("`clip` is -1"));
+        assert!(refusal(|s| s.shape.heads = 3).contains("heads"));
+    }
+
+    #[test]
+    fn the_source_follows_from_the_name() {
+        let source = |data: &str| RunSettings { data: data.to_owned(), ..nano() }.source();
+        assert_eq!(source("stories"), Source::Stories);
+        assert_eq!(source("a/b.bin"), Source::Tokens("a/b.bin".into()));
+        assert_eq!(source("stories.txt"), Source::Text("stories.txt".into()));
+        assert_eq!(source("novel"), Source::Text("novel".into()));
+    }
+
+    #[test]
+    fn settings_come_back_from_their_file_exactly() {
+        let mut settings = nano();
+        settings.init = Some("/models/one".into());
+        settings.shape.rms_eps = 1e-6;
+        settings.lr = 0.1 + 0.2;
+        let text = toml::to_string(&settings).unwrap();
+        assert_eq!(toml::from_str::<RunSettings>(&text).unwrap(), settings);
+        assert!(text.contains("micro-batches = 1") && text.contains("rms-eps = 0.000001"), "{text}");
+    }
+}

@@ -1,4 +1,11 @@
 //! The trainer: data order, step, optimiser, schedule, loss scale, checkpoint, telemetry.
+//!
+//! A step draws batches ([`data`]), takes the loss of the final hidden state ([`loss`]) with its gradient scaled
+//! ([`loss_scale`]), and updates one flat fp32 arena of master weights ([`optim`]) at the learning rate of the step
+//! ([`schedule`]). What happened is a line of [`metrics`]; all that is needed to go on is a [`checkpoint`].
+//!
+//! Results do not depend on how threads are scheduled, and a resumed run gives the bits that an uninterrupted one gives.
+//! Nothing here prints or exits.
 
 pub mod checkpoint;
 pub mod data;
@@ -6,5 +13,6 @@ pub mod loss;
 pub mod loss_scale;
 mod math;
 pub mod matmul;
+pub mod metrics;
 pub mod optim;
 pub mod schedule;

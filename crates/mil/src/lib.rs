@@ -14,12 +14,14 @@ pub mod call;
 mod constant;
 pub mod diagnostic;
 mod dtype;
+mod fp8;
 pub mod infer;
 pub mod interp;
 mod opcode;
 pub mod ops;
 pub mod pass;
 mod program;
+pub mod text;
 mod types;
 pub mod verify;
 

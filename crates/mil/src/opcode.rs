@@ -70,7 +70,7 @@ opcodes! {
     Gru = "gru", Lstm = "lstm", Rnn = "rnn", RandomBernoulli = "random_bernoulli",
     RandomCategorical = "random_categorical", RandomNormal = "random_normal", RandomUniform = "random_uniform",
     ListGather = "list_gather", ListLength = "list_length", ListRead = "list_read", ListScatter = "list_scatter",
-    ListWrite = "list_write", MakeList = "make_list", ReadState = "read_state",
+    ListWrite = "list_write", MakeList = "make_list", ReadState = "read_state", WriteState = "write_state",
     CoremlUpdateState = "coreml_update_state", Classify = "classify", Cond = "cond", WhileLoop = "while_loop",
 }
 

@@ -5,7 +5,9 @@ mod error;
 pub mod hf;
 pub mod llama2c;
 pub mod params;
+pub mod plan;
 pub mod stage;
+pub mod stories;
 pub mod tokenizer;
 
 pub use config::ModelConfig;

@@ -172,7 +172,11 @@ impl Plan {
 }
 
 impl HeadPlan {
-    fn host(config: &ModelConfig, tokens: Tokens) -> Result<Self, PlanError> {
+    /// The final norm on the host, as the published system has it.
+    ///
+    /// # Errors
+    /// When the configuration's extents contradict each other.
+    pub fn host(config: &ModelConfig, tokens: Tokens) -> Result<Self, PlanError> {
         let joint = StageJoint::new(stage::final_norm(config, tokens)?)?;
         Ok(Self {
             forward: joint.piece(&Cut("final_norm_fwd", Place::Host, &[names::X], &[names::FINAL]))?,

@@ -205,12 +205,20 @@ impl Diagnostics {
         self.0.len()
     }
 
-    /// Fills in line and column of every one that has a place in `source`.
+    /// Puts them in the order of their places and fills in line and column. Those without a place come first.
     pub fn locate(&mut self, source: &str) {
+        self.0.sort_by_key(|d| d.span().map(|s| s.start));
+        // Lines are counted once through the text, however many diagnostics there are.
+        let (mut line, mut counted) = (0, 0);
         for diagnostic in &mut self.0 {
-            if let Some(span) = diagnostic.span() {
-                diagnostic.position = Some(Position::of(source, span.start as usize));
-            }
+            let Some(span) = diagnostic.span() else { continue };
+            let start = (span.start as usize).min(source.len());
+            line += source.as_bytes()[counted..start].iter().filter(|&&b| b == b'\n').count();
+            counted = start;
+            let line_start =
+                source.as_bytes()[..start].iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
+            let within = Position::of(source.get(line_start..).unwrap_or_default(), start - line_start);
+            diagnostic.position = Some(Position { line: line + 1, ..within });
         }
     }
 }
@@ -256,6 +264,24 @@ mod tests {
         assert_eq!(Position::of(source, 7), Position { line: 2, column: 4 }, "é is one column");
         assert_eq!(Position::of(source, 6), Position { line: 2, column: 3 }, "inside é");
         assert_eq!(Position::of(source, 999), Position { line: 2, column: 6 });
+    }
+
+    #[test]
+    fn locating_orders_by_place_and_agrees_with_position() {
+        let source = "ab\ncdé f\n\nx";
+        let mut all = Diagnostics::new();
+        for at in [11, 3, 0, 7, 999] {
+            all.push(Diagnostic::error(Code::SYNTAX, "").label(Span::new(at, at + 1), ""));
+        }
+        all.push(Diagnostic::error(Code::NO_FUNCTION, ""));
+        all.locate(source);
+        assert_eq!(all.0[0].position, None);
+        let starts: Vec<u32> = all.iter().skip(1).filter_map(|d| d.span()).map(|s| s.start).collect();
+        assert_eq!(starts, [0, 3, 7, 11, 999]);
+        for d in all.iter().skip(1) {
+            let start = d.span().unwrap_or_default().start as usize;
+            assert_eq!(d.position, Some(Position::of(source, start)));
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod builder;
 pub mod call;
 mod constant;
 pub mod diagnostic;
+pub mod diff;
 mod dtype;
 mod fp8;
 pub mod infer;

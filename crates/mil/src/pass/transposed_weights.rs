@@ -18,7 +18,7 @@ pub struct TransposedWeight {
     pub blob: BlobRef,
 }
 
-/// `f` with each product `Wᵀ·dy` by a weight `W [O, I, 1, 1]`, as `differentiate` writes
+/// `f` with each product `Wᵀ·dy` by a weight `W [O, I, 1, 1]`, as [`differentiate`](crate::diff::differentiate) writes
 /// the gradient of a 1×1 convolution, made a 1×1 convolution by a weight of its own, and the list of those weights.
 /// Whoever writes the weight files writes these too. The file of `…/NAME.bin` is `…/NAME_t.bin`.
 ///

@@ -196,9 +196,8 @@ fn has_weights(f: &Function) -> bool {
 
 /// The values that are constants in weight files.
 fn weights(f: &Function) -> impl Iterator<Item = ValueId> + '_ {
-    let is_weight = |v: &ValueId| {
-        f.value(*v).constant.as_ref().is_some_and(|c| matches!(c.payload, Payload::Blob(_)))
-    };
+    let is_weight =
+        |v: &ValueId| f.value(*v).constant.as_ref().is_some_and(|c| matches!(c.payload, Payload::Blob(_)));
     (0..f.values.len() as u32).map(ValueId).filter(is_weight)
 }
 

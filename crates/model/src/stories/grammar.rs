@@ -190,7 +190,7 @@ pub(super) mod checks {
             }
         }
         assert!(open.is_empty(), "unclosed bracket: {template}");
-        assert!(template.matches('"').count() % 2 == 0, "unbalanced quotes: {template}");
+        assert!(template.matches('"').count().is_multiple_of(2), "unbalanced quotes: {template}");
         slots
     }
 }

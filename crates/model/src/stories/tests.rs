@@ -114,7 +114,7 @@ fn articles_and_capitals_are_right() {
             assert!(!next.starts_with(|c: char| c.is_ascii_lowercase()), "{}: {text}", &text[at..]);
         }
         for (at, _) in text.match_indices(" \"") {
-            let quoted = text[at + 2..].as_bytes()[0];
+            let quoted = text.as_bytes()[at + 2];
             let continues = text[..at].ends_with(',') || text[..at].ends_with(|c: char| c.is_alphabetic());
             assert!(continues || quoted.is_ascii_uppercase(), "{}: {text}", &text[at..]);
         }

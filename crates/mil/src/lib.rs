@@ -9,6 +9,7 @@
 //! This crate knows nothing of devices. What a program *means* is said once, by the reference interpreter
 //! ([`interp`]), in `f64`; engines are tested against it.
 
+pub mod blob;
 pub mod builder;
 pub mod call;
 mod constant;

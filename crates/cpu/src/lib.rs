@@ -1,1 +1,29 @@
 //! Plans and executes MIL functions on the CPU.
+//!
+//! [`Executable::compile`] lowers a function to a graph of few kinds of nodes (`graph`), in which reshapes, slices and
+//! transposes are strided views; computes what is constant (`fold`); gives every node a place, in an output or in its
+//! part of a concatenation where possible (`place`); joins elementwise nodes and reductions into loops (`fuse`); and
+//! resolves everything to steps over one arena (`plan`). [`Executable::run`] only runs the steps: it allocates nothing
+//! once every thread has run its first product.
+//!
+//! Invariants: a step never writes memory that another of its operands reads; every element is computed whole by one
+//! thread in one order, so results depend neither on the number of threads nor on their timing.
+
+mod engine;
+mod error;
+mod executable;
+mod fold;
+mod fuse;
+mod graph;
+mod lower;
+mod memory;
+mod place;
+mod plan;
+mod simd;
+mod step;
+mod team;
+mod view;
+
+pub use engine::{CpuEngine, HostKernel};
+pub use error::{CompileError, RunError};
+pub use executable::{Executable, Numerics, Options, Weights};

@@ -1,0 +1,179 @@
+//! The compiled function and its run.
+
+use ferrane_mil::{BlobRef, Function, TensorType, ValueId};
+
+use crate::{
+    CompileError, RunError,
+    fold::fold,
+    graph::Graph,
+    lower::lower,
+    memory::{Bases, Origin},
+    plan::{ALIGNMENT, Plan, plan},
+    simd::kernels::{self, Run},
+    step::Step,
+    team::Scratch,
+};
+
+/// How values are kept between ops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numerics {
+    /// Results of ops are fp32 whatever their MIL type.
+    F32,
+    /// Every result is rounded to its MIL element type, fp16 through binary16 with ties to even; sums inside an op are
+    /// fp32. Inputs are taken as they are: give elements that their type can hold.
+    Declared,
+}
+
+/// How to compile a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How values are kept between ops.
+    pub numerics: Numerics,
+    /// Into how many parts work is split; at least one is used. Parts run on the rayon pool in whose thread
+    /// [`Executable::run`] is called, else on the global one. Results do not depend on this number.
+    pub threads: usize,
+}
+
+/// Elements of the constants that are in weight files.
+pub trait Weights {
+    /// The elements at `blob`, row-major, as fp32; `None` if there are none.
+    fn read(&self, blob: &BlobRef, ty: &TensorType) -> Option<Vec<f32>>;
+}
+
+/// A function ready to run, with all the memory it needs.
+pub struct Executable {
+    inputs: Vec<(String, usize)>,
+    outputs: Vec<(String, usize)>,
+    plan: Plan,
+    /// Intermediate values; the first element used is aligned to a cache line.
+    arena: Vec<f32>,
+    bases: Bases,
+    scratch: Vec<Scratch>,
+    tile: Run,
+}
+
+impl std::fmt::Debug for Executable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Executable")
+            .field("inputs", &self.inputs)
+            .field("outputs", &self.outputs)
+            .field("steps", &self.plan.steps)
+            .field("arena", &self.plan.arena)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Executable {
+    /// Plans `function`, which must be from a verified program, and allocates what running it needs.
+    ///
+    /// # Errors
+    /// When an op has no kernel, a value is not a tensor of numbers, or a weight is missing.
+    pub fn compile(
+        function: &Function,
+        weights: &dyn Weights,
+        options: Options,
+    ) -> Result<Self, CompileError> {
+        let mut graph = lower(function, weights, options.numerics)?;
+        fold(&mut graph, &function.name, options)?;
+        let ports = |values: &[ValueId]| {
+            let port = |&v: &ValueId| {
+                (function.name_of(v).to_owned(), function.tensor_type(v).map_or(0, TensorType::elements))
+            };
+            values.iter().map(port).collect()
+        };
+        Self::from_graph(graph, &function.name, ports(&function.inputs), ports(&function.outputs), options)
+    }
+
+    /// Plans a graph whose inputs and outputs have these names and numbers of elements.
+    pub(crate) fn from_graph(
+        graph: Graph,
+        name: &str,
+        inputs: Vec<(String, usize)>,
+        outputs: Vec<(String, usize)>,
+        options: Options,
+    ) -> Result<Self, CompileError> {
+        let plan = plan(graph, name)?;
+        let (mut registers, mut row_registers, mut accumulator) = (0, 0, 0);
+        for step in &plan.steps {
+            if let Step::Loop(step) = step {
+                let (r, rr, a) = step.scratch();
+                registers = registers.max(r);
+                row_registers = row_registers.max(rr);
+                accumulator = accumulator.max(a);
+            }
+        }
+        let scratch = || Scratch {
+            registers: vec![0.0; registers],
+            row_registers: vec![0.0; row_registers],
+            accumulator: vec![0.0; accumulator],
+            planes: Vec::new(),
+        };
+        Ok(Self {
+            inputs,
+            outputs,
+            arena: vec![0.0; plan.arena + ALIGNMENT],
+            bases: Bases(Vec::with_capacity(plan.buffers.len())),
+            scratch: (0..options.threads.max(1)).map(|_| scratch()).collect(),
+            tile: kernels::best(),
+            plan,
+        })
+    }
+
+    /// Bytes of the arena of intermediate values.
+    pub fn arena_bytes(&self) -> usize {
+        self.plan.arena * size_of::<f32>()
+    }
+
+    /// Runs the function. Inputs and outputs are in declared order, row-major.
+    ///
+    /// # Errors
+    /// When the number of slices or a length is wrong; nothing has run then.
+    pub fn run(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), RunError> {
+        check("input", &self.inputs, inputs.iter().map(|s| s.len()))?;
+        check("output", &self.outputs, outputs.iter().map(|s| s.len()))?;
+        self.locate(inputs, outputs);
+        if self.scratch.len() > 1 && rayon::current_thread_index().is_none() {
+            rayon::scope(|_| self.steps());
+        } else {
+            self.steps();
+        }
+        Ok(())
+    }
+
+    /// Fills in the addresses of all buffers.
+    fn locate(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) {
+        let arena = self.arena.as_mut_ptr();
+        let aligned = arena.align_offset(ALIGNMENT * size_of::<f32>()).min(ALIGNMENT);
+        self.bases.0.clear();
+        for buffer in &self.plan.buffers {
+            self.bases.0.push(match buffer.origin {
+                Origin::Input(i) => inputs[i].as_ptr().cast_mut(),
+                Origin::Output(i) => outputs[i].as_mut_ptr(),
+                Origin::Constant(i) => self.plan.constants[i].as_ptr().cast_mut(),
+                Origin::Arena(at) => arena.wrapping_add(aligned + at),
+            });
+        }
+    }
+
+    fn steps(&mut self) {
+        for step in &self.plan.steps {
+            step.run(&self.bases, &mut self.scratch, self.tile);
+        }
+    }
+}
+
+fn check(
+    side: &'static str,
+    ports: &[(String, usize)],
+    given: impl ExactSizeIterator<Item = usize>,
+) -> Result<(), RunError> {
+    if given.len() != ports.len() {
+        return Err(RunError::Count { side, expected: ports.len(), given: given.len() });
+    }
+    for ((name, expected), given) in ports.iter().zip(given) {
+        if *expected != given {
+            return Err(RunError::Length { side, name: name.clone(), expected: *expected, given });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! The function between lowering and planning: few kinds of nodes, all operands views.
+
+use ferrane_mil::infer::linear::ConvGeometry;
+
+use crate::{
+    Numerics,
+    view::{View, elements},
+};
+
+/// Elementwise ops of one or two operands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum MapOp {
+    /// `a`
+    Copy,
+    Abs,
+    Cos,
+    Erf,
+    Exp,
+    Exp2,
+    /// `1 / (a + ε)`
+    Inverse(f32),
+    /// `ln(a + ε)`
+    Log(f32),
+    /// `1 / √(a + ε)`
+    Rsqrt(f32),
+    Sin,
+    Sqrt,
+    Square,
+    Tanh,
+    /// `a·Φ(a)`
+    Gelu,
+    GeluTanh,
+    GeluSigmoid,
+    Relu,
+    Sigmoid,
+    Silu,
+    /// Towards zero: a cast to integers.
+    Truncate,
+    /// 1 where `a ≠ 0`: a cast to `bool`.
+    NonZero,
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Max,
+    Min,
+    Pow,
+}
+
+/// How a reduction combines elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReduceOp {
+    Sum,
+    Max,
+    Min,
+}
+
+/// How a result is rounded after it is computed in fp32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Round {
+    /// Not at all.
+    Keep,
+    /// Through binary16.
+    Fp16,
+    /// Through bfloat16.
+    Bf16,
+}
+
+impl Round {
+    /// The rounding that `numerics` asks of results of `dtype`.
+    pub(crate) fn of(numerics: Numerics, dtype: ferrane_mil::DType) -> Self {
+        match (numerics, dtype) {
+            (Numerics::Declared, ferrane_mil::DType::Fp16) => Round::Fp16,
+            (Numerics::Declared, ferrane_mil::DType::Bf16) => Round::Bf16,
+            _ => Round::Keep,
+        }
+    }
+}
+
+/// What a node computes.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// Function input.
+    Input(usize),
+    /// Elements known at compile time.
+    Const(Vec<f32>),
+    /// Elementwise; every operand has the shape of the node, by stride 0 where it is broadcast.
+    Map { op: MapOp, args: Vec<View> },
+    /// Reduction of `x` over `axes`, which keep extent 1.
+    Reduce { op: ReduceOp, x: View, axes: Vec<usize> },
+    /// `a [*batch, m, k] · b [*batch, k, n]`
+    Gemm { a: View, b: View },
+    /// A general convolution.
+    Conv { x: View, weight: View, geometry: ConvGeometry },
+    /// Parts that together fill the node: the node of each part, which is a copy, and the place it fills.
+    Concat { parts: Vec<(usize, View)> },
+}
+
+impl Kind {
+    /// The views a node reads. A concatenation reads nothing: its parts write into it.
+    pub(crate) fn views(&self) -> Vec<&View> {
+        match self {
+            Kind::Input(_) | Kind::Const(_) | Kind::Concat { .. } => vec![],
+            Kind::Map { args, .. } => args.iter().collect(),
+            Kind::Reduce { x, .. } => vec![x],
+            Kind::Gemm { a, b } => vec![a, b],
+            Kind::Conv { x, weight, .. } => vec![x, weight],
+        }
+    }
+
+    /// True when running the function computes the node.
+    pub(crate) fn is_computed(&self) -> bool {
+        !matches!(self, Kind::Input(_) | Kind::Const(_))
+    }
+}
+
+/// One node.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    /// Extents; the elements are row-major unless the node is placed within another.
+    pub(crate) shape: Vec<usize>,
+    /// What it computes.
+    pub(crate) kind: Kind,
+    /// How its elements are rounded.
+    pub(crate) round: Round,
+}
+
+/// Nodes in execution order, and what the function returns.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Graph {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) outputs: Vec<View>,
+}
+
+impl Graph {
+    /// Adds a node and returns all of it.
+    pub(crate) fn push(&mut self, shape: &[usize], kind: Kind, round: Round) -> View {
+        self.nodes.push(Node { shape: shape.to_vec(), kind, round });
+        View::whole(self.nodes.len() - 1, shape)
+    }
+
+    /// A scalar.
+    pub(crate) fn scalar(&mut self, value: f32) -> View {
+        self.push(&[], Kind::Const(vec![value]), Round::Keep)
+    }
+
+    /// An elementwise node of `shape`; operands are broadcast to it.
+    pub(crate) fn map(&mut self, op: MapOp, shape: &[usize], args: &[&View], round: Round) -> View {
+        let args = args.iter().map(|v| v.broadcast(shape)).collect();
+        self.push(shape, Kind::Map { op, args }, round)
+    }
+
+    /// A row-major copy.
+    pub(crate) fn copy(&mut self, x: &View) -> View {
+        self.map(MapOp::Copy, &x.shape.clone(), &[x], Round::Keep)
+    }
+
+    /// `x` under another shape, copied when strides cannot say it.
+    pub(crate) fn reshape(&mut self, x: &View, shape: &[usize]) -> View {
+        x.reshape(shape).unwrap_or_else(|| {
+            let copy = self.copy(x);
+            View::whole(copy.node, shape)
+        })
+    }
+
+    /// A reduction that keeps the reduced axes with extent 1.
+    pub(crate) fn reduce(&mut self, op: ReduceOp, x: &View, axes: &[usize], round: Round) -> View {
+        let mut shape = x.shape.clone();
+        axes.iter().for_each(|&a| shape[a] = 1);
+        let axes: Vec<usize> = axes.iter().copied().filter(|&a| x.shape[a] != 1).collect();
+        if axes.is_empty() {
+            return self.map(MapOp::Copy, &shape, &[x], round);
+        }
+        self.push(&shape, Kind::Reduce { op, x: x.clone(), axes }, round)
+    }
+
+    /// `parts` one after the other along `axis`; with `interleave`, element by element in turn.
+    pub(crate) fn concat(&mut self, parts: &[View], axis: usize, interleave: bool) -> View {
+        let mut shape = parts[0].shape.clone();
+        shape[axis] = parts.iter().map(|p| p.shape[axis]).sum();
+        let copies: Vec<usize> = parts.iter().map(|p| self.copy(p).node).collect();
+        let whole = View::whole(self.nodes.len(), &shape);
+        let mut at = 0;
+        let mut placed = Vec::with_capacity(parts.len());
+        for (i, (part, copy)) in parts.iter().zip(copies).enumerate() {
+            let size = part.shape[axis];
+            let mut place = whole.slice(axis, if interleave { i } else { at }, size);
+            if interleave {
+                place.strides[axis] *= parts.len();
+            }
+            at += size;
+            placed.push((copy, place));
+        }
+        self.push(&shape, Kind::Concat { parts: placed }, Round::Keep)
+    }
+
+    /// For every node, the nodes that read it.
+    pub(crate) fn consumers(&self) -> Vec<Vec<usize>> {
+        let mut consumers = vec![Vec::new(); self.nodes.len()];
+        for (i, node) in self.nodes.iter().enumerate() {
+            node.kind.views().iter().for_each(|v| consumers[v.node].push(i));
+        }
+        consumers
+    }
+
+    /// For every node, whether an output needs it.
+    pub(crate) fn live(&self) -> Vec<bool> {
+        Self::live_from(&self.nodes, &self.outputs)
+    }
+
+    /// For every node, whether one of `outputs` needs it.
+    pub(crate) fn live_from(nodes: &[Node], outputs: &[View]) -> Vec<bool> {
+        let mut live = vec![false; nodes.len()];
+        outputs.iter().for_each(|v| live[v.node] = true);
+        for (i, node) in nodes.iter().enumerate().rev() {
+            if !live[i] {
+                continue;
+            }
+            node.kind.views().iter().for_each(|v| live[v.node] = true);
+            if let Kind::Concat { parts } = &node.kind {
+                parts.iter().for_each(|(part, _)| live[*part] = true);
+            }
+        }
+        live
+    }
+
+    /// The single value of a node that is a constant of one element.
+    pub(crate) fn immediate(&self, view: &View) -> Option<f32> {
+        match &self.nodes[view.node].kind {
+            Kind::Const(v) if elements(&self.nodes[view.node].shape) == 1 => v.first().copied(),
+            _ => None,
+        }
+    }
+}

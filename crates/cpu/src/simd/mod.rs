@@ -1,0 +1,5 @@
+//! Elementwise arithmetic on tiles, compiled for several instruction sets and chosen when the program runs.
+
+pub(crate) mod kernels;
+pub(crate) mod math;
+pub(crate) mod round;

@@ -1,0 +1,59 @@
+//! Rounding of fp32 through narrower formats, bit for bit what a conversion there and back gives.
+
+use crate::graph::Round;
+
+/// `x` rounded.
+pub(crate) fn scalar(round: Round, x: f32) -> f32 {
+    match round {
+        Round::Keep => x,
+        Round::Fp16 => fp16(x),
+        Round::Bf16 => bf16(x),
+    }
+}
+
+/// `x` through binary16, ties to even. Written without branches so that loops over it vectorise.
+#[inline(always)]
+pub(crate) fn fp16(x: f32) -> f32 {
+    let bits = x.to_bits();
+    let (sign, magnitude) = (bits & 0x8000_0000, bits & 0x7fff_ffff);
+    // Normal results keep 10 of 23 fraction bits; the carry may reach the exponent, as it should.
+    let kept = (magnitude + 0x0fff + (magnitude >> 13 & 1)) & !0x1fff;
+    // From 65520 on, half an ulp past the largest finite value, results are infinite.
+    let normal = if magnitude >= 0x477f_f000 { 0x7f80_0000 } else { kept };
+    // Below 2⁻¹⁴ the spacing is 2⁻²⁴, that of fp32 in [0.5, 1): the addition rounds.
+    let subnormal = ((f32::from_bits(magnitude) + 0.5) - 0.5).to_bits();
+    let finite = if magnitude < 0x3880_0000 { subnormal } else { normal };
+    let nan = (magnitude & !0x1fff) | 0x0040_0000;
+    f32::from_bits(sign | if magnitude > 0x7f80_0000 { nan } else { finite })
+}
+
+/// `x` through bfloat16, ties to even.
+#[inline(always)]
+pub(crate) fn bf16(x: f32) -> f32 {
+    let bits = x.to_bits();
+    let kept = (bits.wrapping_add(0x7fff + (bits >> 16 & 1))) & 0xffff_0000;
+    let nan = (bits & 0xffff_0000) | 0x0040_0000;
+    f32::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { nan } else { kept })
+}
+
+#[cfg(test)]
+mod tests {
+    use half::{bf16, f16};
+
+    #[test]
+    fn every_neighbourhood_of_a_half_rounds_as_half_does() {
+        // Around every binary16 value and every midpoint, and a coarse walk over all of fp32.
+        let near = (0..=u16::MAX).flat_map(|h| {
+            let bits = f16::from_bits(h).to_f32().to_bits();
+            [0u32, 0x800, 0xfff, 0x1000, 0x1001, 0x1fff]
+                .into_iter()
+                .flat_map(move |d| [bits.wrapping_add(d), bits.wrapping_sub(d)])
+        });
+        let far = (0..=u32::MAX / 997).map(|i| i * 997);
+        for bits in near.chain(far) {
+            let x = f32::from_bits(bits);
+            assert_eq!(super::fp16(x).to_bits(), f16::from_f32(x).to_f32().to_bits(), "fp16 of {bits:#x}");
+            assert_eq!(super::bf16(x).to_bits(), bf16::from_f32(x).to_f32().to_bits(), "bf16 of {bits:#x}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Matrix products.
+
+use gemm::Parallelism;
+
+use crate::{
+    graph::{Kind, Round},
+    memory::{Access, Bases},
+    plan::Planner,
+    simd::{kernels::Run, round},
+    team::{self, Scratch},
+    view::{elements, row_major},
+};
+
+/// Multiply-adds below which a product is not worth another thread.
+const PARALLEL: usize = 300_000;
+/// Least width of a piece of a product that is cut for several threads.
+const PIECE: usize = 32;
+
+/// `c = a·b` for every matrix of a batch.
+#[derive(Clone, Debug)]
+pub(crate) struct GemmStep {
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Matrix,
+    b: Matrix,
+    c: Matrix,
+    /// First elements of `a`, `b` and `c`, a row a product.
+    batch: Vec<[usize; 3]>,
+    round: Round,
+}
+
+/// Where a matrix is.
+#[derive(Clone, Copy, Debug)]
+struct Matrix {
+    buffer: usize,
+    row: usize,
+    column: usize,
+}
+
+impl GemmStep {
+    pub(crate) fn new(planner: &mut Planner, node: usize) -> Self {
+        let Kind::Gemm { a, b } = planner.graph.nodes[node].kind.clone() else {
+            unreachable!("only products are planned as products")
+        };
+        let (shape, round) = (planner.graph.nodes[node].shape.clone(), planner.graph.nodes[node].round);
+        let rank = shape.len();
+        let accesses = [planner.access(&a), planner.access(&b), planner.result(node)];
+        let matrix = |access: &Access| Matrix {
+            buffer: access.buffer,
+            row: access.strides[rank - 2],
+            column: access.strides[rank - 1],
+        };
+        let dense = row_major(&shape[..rank - 2]);
+        let first = |access: &Access, i: usize| {
+            let along = |d: usize| i / dense[d] % shape[d] * access.strides[d];
+            access.offset + (0..rank - 2).map(along).sum::<usize>()
+        };
+        let products = if shape[rank - 2] * shape[rank - 1] == 0 { 0 } else { elements(&shape[..rank - 2]) };
+        Self {
+            m: shape[rank - 2],
+            n: shape[rank - 1],
+            k: a.shape[rank - 1],
+            a: matrix(&accesses[0]),
+            b: matrix(&accesses[1]),
+            c: matrix(&accesses[2]),
+            batch: (0..products).map(|i| [0, 1, 2].map(|o| first(&accesses[o], i))).collect(),
+            round,
+        }
+    }
+
+    pub(crate) fn buffers(&self) -> [usize; 3] {
+        [self.a.buffer, self.b.buffer, self.c.buffer]
+    }
+
+    pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch], _tile: Run) {
+        let work = self.batch.len() * self.m * self.n * self.k;
+        let parts = if work < PARALLEL { 1 } else { scratch.len() };
+        // Products are cut along columns when there are too few of them.
+        let pieces = if self.batch.len().is_multiple_of(parts) { 1 } else { parts };
+        let pieces = pieces.min(self.n / PIECE).max(1);
+        team::split(scratch, parts, self.batch.len() * pieces, &|range, _| {
+            for item in range {
+                let (product, piece) = (item / pieces, item % pieces);
+                let cut = |i: usize| if i == pieces { self.n } else { self.n * i / pieces / 16 * 16 };
+                self.product(bases, self.batch[product], cut(piece), cut(piece + 1));
+            }
+        });
+    }
+
+    /// Columns `first..last` of one product.
+    fn product(&self, bases: &Bases, [a, b, c]: [usize; 3], first: usize, last: usize) {
+        let c = bases.at(self.c.buffer, c + first * self.c.column);
+        #[allow(unsafe_code, reason = "the product works on addresses")]
+        // SAFETY: the planner checked that all three matrices lie in their buffers; `c` shares no memory with `a` and `b`,
+        // whose buffers are in use at this step too; other threads write other columns or other products.
+        unsafe {
+            gemm::gemm(
+                self.m,
+                last - first,
+                self.k,
+                c,
+                self.c.column as isize,
+                self.c.row as isize,
+                false,
+                bases.at(self.a.buffer, a).cast_const(),
+                self.a.column as isize,
+                self.a.row as isize,
+                bases.at(self.b.buffer, b + first * self.b.column).cast_const(),
+                self.b.column as isize,
+                self.b.row as isize,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                Parallelism::None,
+            );
+        }
+        if self.round != Round::Keep {
+            self.round(c, last - first);
+        }
+    }
+
+    fn round(&self, c: *mut f32, columns: usize) {
+        for row in 0..self.m {
+            for column in 0..columns {
+                let at = c.wrapping_add(row * self.c.row + column * self.c.column);
+                #[allow(unsafe_code, reason = "the result lies in memory shared between threads")]
+                // SAFETY: within the part of the result that this thread alone writes.
+                unsafe {
+                    *at = round::scalar(self.round, *at);
+                }
+            }
+        }
+    }
+}

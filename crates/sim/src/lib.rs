@@ -5,6 +5,7 @@
 //! framework binds them, wrong data included; and every op's result is rounded to its MIL type.
 
 mod engine;
+pub mod numerics;
 mod rules;
 
 pub use engine::SimEngine;

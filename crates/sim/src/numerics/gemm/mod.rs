@@ -1,0 +1,198 @@
+//! Matrix products through the multiply-accumulate unit, bit for bit those of [`mac`](super::mac) and fast.
+//!
+//! A product of two fp16 values has at most 22 significant bits. With the weight scaled to units of 2⁻¹⁶ and its last
+//! `f32` bit raised, one fused multiply-add onto 1.5·2²³ therefore rounds the product to a whole unit, half-way cases
+//! away from zero: the raise is too small to carry anything else over a boundary. The bits of the sum are that constant's plus
+//! the rounded product, so adding them up as integers accumulates. The exponent gate is one comparison: `x` against
+//! the power of two that the weight's exponent asks for.
+//!
+//! That holds while every product is below 64 and no partial sum can reach 32768; a bound on each tile says so
+//! beforehand (Cauchy–Schwarz and Hölder). Other tiles take the exact road: double precision, in order, with the sum
+//! held where it first overflowed.
+
+mod pack;
+mod tile;
+
+use super::{Saturation, fp16::Ties, mac};
+use pack::{PANEL, Panel, Rows};
+
+/// A matrix of fp16 values held as `f32`, in place and strided.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+/// Sizes that don't fit each other.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShapeError {
+    /// A matrix reaches past its slice.
+    #[error(
+        "a {rows}×{columns} matrix of strides {row_stride} and {column_stride} does not fit {len} numbers"
+    )]
+    Matrix {
+        /// Rows.
+        rows: usize,
+        /// Columns.
+        columns: usize,
+        /// Distance between rows.
+        row_stride: usize,
+        /// Distance between columns.
+        column_stride: usize,
+        /// Numbers there are.
+        len: usize,
+    },
+    /// Operands of a product or an elementwise function don't match.
+    #[error("{what} is {given} where the other operand has {wanted}")]
+    Operand {
+        /// Which extent.
+        what: &'static str,
+        /// Its value.
+        given: usize,
+        /// What it should be.
+        wanted: usize,
+    },
+}
+
+impl<'a> Matrix<'a> {
+    /// A view of `data` as a matrix.
+    ///
+    /// # Errors
+    /// [`ShapeError::Matrix`] if the last element lies outside.
+    pub fn new(
+        data: &'a [f32],
+        (rows, columns): (usize, usize),
+        (row_stride, column_stride): (usize, usize),
+    ) -> Result<Self, ShapeError> {
+        let last = |n: usize, stride: usize| n.checked_sub(1).map_or(Some(0), |n| n.checked_mul(stride));
+        let end =
+            last(rows, row_stride).zip(last(columns, column_stride)).and_then(|(r, c)| r.checked_add(c));
+        if rows != 0 && columns != 0 && end.is_none_or(|end| end >= data.len()) {
+            let len = data.len();
+            return Err(ShapeError::Matrix { rows, columns, row_stride, column_stride, len });
+        }
+        Ok(Matrix { data, rows, columns, row_stride, column_stride })
+    }
+
+    #[inline(always)]
+    fn at(&self, row: usize, column: usize) -> f32 {
+        self.data[row * self.row_stride + column * self.column_stride]
+    }
+}
+
+/// The right-hand operand of products, decoded and packed once for any number of left-hand rows.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    depth: usize,
+    columns: usize,
+    panels: Vec<Panel>,
+}
+
+impl Packed {
+    /// Packs `b`, `[k, n]`.
+    #[must_use]
+    pub fn new(b: Matrix<'_>) -> Self {
+        let panels = (0..b.columns).step_by(PANEL).map(|first| Panel::new(&b, first)).collect();
+        Packed { depth: b.rows, columns: b.columns, panels }
+    }
+}
+
+/// `a · b + bias` through the multiply-accumulate unit: `a` is `[m, k]`, `b` is `[k, n]`, `bias` has one number a row,
+/// `out` is `[m, n]` with rows `out_stride` apart. Products are added in the order of `k`; what is finite does not depend
+/// on it. Rows are independent, so splitting them between threads changes nothing.
+///
+/// # Errors
+/// [`ShapeError`] if the operands don't match.
+pub fn mac_gemm(
+    a: Matrix<'_>,
+    b: &Packed,
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+    out_stride: usize,
+    ties: Ties,
+) -> Result<Saturation, ShapeError> {
+    check("the depth", a.columns, b.depth)?;
+    if let Some(bias) = bias {
+        check("the bias", bias.len(), a.rows)?;
+    }
+    if b.columns == 0 || a.rows == 0 {
+        return Ok(Saturation::default());
+    }
+    if out_stride < b.columns || out.len() < (a.rows - 1) * out_stride + b.columns {
+        check("the output", out.len(), (a.rows - 1) * out_stride.max(b.columns) + b.columns)?;
+    }
+    let mut saturation = Saturation::default();
+    let kernel = tile::Kernel::best();
+    // Rows that stay in the second-level cache while all panels pass.
+    let block = ((1 << 17) / (a.columns.max(1) * 8 * kernel.rows)).max(1) * kernel.rows;
+    for first in (0..a.rows).step_by(block) {
+        let last = a.rows.min(first + block);
+        let tiles: Vec<Rows> = (first..last)
+            .step_by(kernel.rows)
+            .map(|row| Rows::new(&a, bias, row..last.min(row + kernel.rows), kernel.rows))
+            .collect();
+        for (p, panel) in b.panels.iter().enumerate() {
+            let columns = PANEL.min(b.columns - p * PANEL);
+            for rows in &tiles {
+                let into = |row: usize| (rows.first + row) * out_stride + p * PANEL;
+                let mut results = [[0.0; PANEL]; tile::MAX_ROWS];
+                kernel.run(rows, panel, ties, &mut results);
+                for (row, result) in results.iter().enumerate().take(rows.len) {
+                    out[into(row)..][..columns].copy_from_slice(&result[..columns]);
+                    saturation.results += columns as u64;
+                    saturation.saturated +=
+                        result[..columns].iter().filter(|y| y.is_infinite()).count() as u64;
+                }
+            }
+        }
+    }
+    Ok(saturation)
+}
+
+pub(crate) fn check(what: &'static str, given: usize, wanted: usize) -> Result<(), ShapeError> {
+    if given == wanted { Ok(()) } else { Err(ShapeError::Operand { what, given, wanted }) }
+}
+
+/// Products of int8 operands (W8A8): summed as integers, scaled at the end. A sum of 2³¹ or more is infinite; results
+/// above 32768 are not.
+///
+/// `a` is `[m, k]` and `b` `[k, n]`, both packed row after row; `scale` multiplies every sum.
+///
+/// # Errors
+/// [`ShapeError`] if the sizes don't match.
+pub fn int8_gemm(
+    (m, n, k): (usize, usize, usize),
+    a: &[i8],
+    b: &[i8],
+    scale: f64,
+    out: &mut [f32],
+    ties: Ties,
+) -> Result<Saturation, ShapeError> {
+    check("the left operand", a.len(), m * k)?;
+    check("the right operand", b.len(), k * n)?;
+    check("the output", out.len(), m * n)?;
+    let mut sums = vec![0i64; n];
+    let mut saturated = 0;
+    for (row, out) in out.chunks_exact_mut(n.max(1)).enumerate() {
+        sums.fill(0);
+        for (w, x) in a[row * k..][..k].iter().zip(b.chunks_exact(n.max(1))) {
+            sums.iter_mut().zip(x).for_each(|(sum, x)| *sum += i64::from(*w) * i64::from(*x));
+        }
+        for (y, sum) in out.iter_mut().zip(&sums) {
+            let fits = sum.abs() < mac::LIMIT;
+            *y = if fits {
+                super::fp16::round(*sum as f64 * scale, ties)
+            } else {
+                f32::INFINITY.copysign(*sum as f32)
+            };
+            saturated += u64::from(y.is_infinite());
+        }
+    }
+    Ok(Saturation { results: (m * n) as u64, saturated })
+}
+
+#[cfg(test)]
+mod tests;

@@ -226,8 +226,8 @@ unsafe fn map<const F: bool>(op: MapOp, s: Span, to: Plane, a: Plane, b: Plane) 
             MapOp::Sub => map2(s, to, a, b, |x, y| x - y),
             MapOp::Mul => map2(s, to, a, b, |x, y| x * y),
             MapOp::Div => map2(s, to, a, b, |x, y| x / y),
-            MapOp::Max => map2(s, to, a, b, |x, y| max(x, y)),
-            MapOp::Min => map2(s, to, a, b, |x, y| min(x, y)),
+            MapOp::Max => map2(s, to, a, b, max),
+            MapOp::Min => map2(s, to, a, b, min),
             MapOp::Pow => map2(s, to, a, b, f32::powf),
         }
     }

@@ -28,7 +28,7 @@ fn exp_reduced<const F: bool>(r: f32) -> f32 {
     p = fma::<F>(p, r, 8.333_452e-3);
     p = fma::<F>(p, r, 4.166_579_6e-2);
     p = fma::<F>(p, r, 1.666_666_5e-1);
-    p = fma::<F>(p, r, 5.000_000_1e-1);
+    p = fma::<F>(p, r, 0.5);
     fma::<F>(p, r * r, r) + 1.0
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn ln<const F: bool>(x: f32) -> f32 {
     p = fma::<F>(p, f, -1.666_805_7e-1);
     p = fma::<F>(p, f, 2.000_071_5e-1);
     p = fma::<F>(p, f, -2.499_999_4e-1);
-    p = fma::<F>(p, f, 3.333_333_1e-1);
+    p = fma::<F>(p, f, 3.333_333e-1);
     let square = f * f;
     let mut y = p * f * square;
     y = fma::<F>(exponent, LN_2_LOW, y);
@@ -101,10 +101,10 @@ pub(crate) fn tanh<const F: bool>(x: f32) -> f32 {
     let a = x.abs();
     let square = x * x;
     let mut p = -5.704_988_7e-3;
-    p = fma::<F>(p, square, 2.063_908_9e-2);
+    p = fma::<F>(p, square, 2.063_909e-2);
     p = fma::<F>(p, square, -5.373_971_6e-2);
     p = fma::<F>(p, square, 1.333_144_2e-1);
-    p = fma::<F>(p, square, -3.333_328_2e-1);
+    p = fma::<F>(p, square, -3.333_328e-1);
     let small = fma::<F>(p * square, x, x);
     let large = (1.0 - 2.0 / (exp::<F>(2.0 * a) + 1.0)).copysign(x);
     if a < 0.625 { small } else { large }

@@ -1,12 +1,14 @@
 //! Matrix products.
 
+use std::ops::Range;
+
 use gemm::Parallelism;
 
 use crate::{
     graph::{Kind, Round},
     memory::{Access, Bases},
     plan::Planner,
-    simd::{kernels::Run, round},
+    simd::kernels::{Code, Instruction, Place, Plane, Run, Tile},
     team::{self, Scratch},
     view::{elements, row_major},
 };
@@ -73,7 +75,7 @@ impl GemmStep {
         [self.a.buffer, self.b.buffer, self.c.buffer]
     }
 
-    pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch], _tile: Run) {
+    pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch], tile: Run) {
         let work = self.batch.len() * self.m * self.n * self.k;
         let parts = if work < PARALLEL { 1 } else { scratch.len() };
         // Products are cut along columns when there are too few of them.
@@ -83,13 +85,14 @@ impl GemmStep {
             for item in range {
                 let (product, piece) = (item / pieces, item % pieces);
                 let cut = |i: usize| if i == pieces { self.n } else { self.n * i / pieces / 16 * 16 };
-                self.product(bases, self.batch[product], cut(piece), cut(piece + 1));
+                self.product(bases, self.batch[product], cut(piece)..cut(piece + 1), tile);
             }
         });
     }
 
-    /// Columns `first..last` of one product.
-    fn product(&self, bases: &Bases, [a, b, c]: [usize; 3], first: usize, last: usize) {
+    /// Some columns of one product.
+    fn product(&self, bases: &Bases, [a, b, c]: [usize; 3], columns: Range<usize>, tile: Run) {
+        let (first, width) = (columns.start, columns.len());
         let c = bases.at(self.c.buffer, c + first * self.c.column);
         #[allow(unsafe_code, reason = "the product works on addresses")]
         // SAFETY: the planner checked that all three matrices lie in their buffers; `c` shares no memory with `a` and `b`,
@@ -97,7 +100,7 @@ impl GemmStep {
         unsafe {
             gemm::gemm(
                 self.m,
-                last - first,
+                width,
                 self.k,
                 c,
                 self.c.column as isize,
@@ -118,19 +121,40 @@ impl GemmStep {
             );
         }
         if self.round != Round::Keep {
-            self.round(c, last - first);
+            self.round(c, width, tile);
         }
     }
 
-    fn round(&self, c: *mut f32, columns: usize) {
-        for row in 0..self.m {
-            for column in 0..columns {
-                let at = c.wrapping_add(row * self.c.row + column * self.c.column);
-                #[allow(unsafe_code, reason = "the result lies in memory shared between threads")]
-                // SAFETY: within the part of the result that this thread alone writes.
-                unsafe {
-                    *at = round::scalar(self.round, *at);
-                }
+    /// Rounds the columns from `c` on, while they are in cache.
+    fn round(&self, c: *mut f32, columns: usize, tile: Run) {
+        // Along the axis whose elements are neighbours.
+        let (rows, columns, row, column) = if self.c.column <= self.c.row {
+            (self.m, columns, self.c.row, self.c.column)
+        } else {
+            (columns, self.m, self.c.column, self.c.row)
+        };
+        let place = Place::Operand(0);
+        let instruction =
+            Instruction { code: Code::Round(self.round), to: place, a: place, b: place, per_row: false };
+        let nothing = std::ptr::null_mut();
+        // Neighbours are taken as a row; elements that are apart one by one.
+        let (width, steps) = if column == 1 { (columns, 1) } else { (1, columns) };
+        for step in 0..steps {
+            let plane = Plane { at: c.wrapping_add(step * column), row, column: 1 };
+            let part = Tile {
+                rows,
+                columns: width,
+                operands: &[plane],
+                registers: nothing,
+                register_len: 0,
+                row_registers: nothing,
+                row_register_len: 0,
+                accumulator: nothing,
+            };
+            #[allow(unsafe_code, reason = "the interpreter works on addresses")]
+            // SAFETY: the plane is the part of the result that this thread alone writes; no register is used.
+            unsafe {
+                tile(&[instruction], &part);
             }
         }
     }

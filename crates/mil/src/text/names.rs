@@ -112,6 +112,12 @@ const COMMON: &[&str] = &[
 
 /// The name, borrowed from the program text's usual words where it is one.
 pub(super) fn intern(name: &str) -> Name {
+    // Most arguments are one of these.
+    match name {
+        "x" => return Cow::Borrowed("x"),
+        "y" => return Cow::Borrowed("y"),
+        _ => {}
+    }
     static SET: LazyLock<HashSet<&str>> = LazyLock::new(|| COMMON.iter().copied().collect());
     match SET.get(name) {
         Some(&known) => Cow::Borrowed(known),

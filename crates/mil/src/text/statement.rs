@@ -33,9 +33,11 @@ impl<'a> Parser<'a> {
         let first = results.first().map(|r| r.0);
         let call = self.call(scope, first);
         // Names are defined after the arguments were looked up, and even when those were wrong.
-        let ty = results.first().map(|(_, span, ty)| (*span, ty.clone()));
-        let ids: Vec<ValueId> =
-            results.into_iter().filter_map(|(name, span, ty)| self.define(scope, name, span, ty)).collect();
+        let declared = results.len();
+        let mut ids: Vec<ValueId> = Vec::with_capacity(declared);
+        for (name, span, ty) in results {
+            ids.extend(self.define(scope, name, span, ty));
+        }
         let mut call = call?;
         if self.token.is(b'{') {
             let message = format!("`{}` has a nested block", call.code_span.text(self.source));
@@ -59,7 +61,9 @@ impl<'a> Parser<'a> {
             return self.fail(d.label(gap, "the statement ends here"));
         }
         let Some(code) = call.code else { return Ok(()) };
-        self.check_const(&call, ty);
+        if code == Opcode::Const && ids.len() == declared {
+            self.check_const(scope, &call, ids.first().copied());
+        }
         if let Some((constant, _)) = call.constant.take()
             && let Some(id) = ids.first()
         {
@@ -121,8 +125,8 @@ impl<'a> Parser<'a> {
             code,
             code_span,
             name: String::new(),
-            args: Vec::new(),
-            arg_spans: Vec::new(),
+            args: Vec::with_capacity(2),
+            arg_spans: Vec::with_capacity(2),
             attrs: Vec::new(),
             constant: None,
             untyped: Vec::new(),
@@ -267,18 +271,17 @@ impl<'a> Parser<'a> {
         Ok(name)
     }
 
-    /// A const must have a value of its declared type.
-    fn check_const(&mut self, call: &Call, result: Option<(Span, Type)>) {
-        if call.code != Some(Opcode::Const) {
-            return;
-        }
-        match (&call.constant, result) {
-            (_, None) => {
-                let d = Diagnostic::error(Code::CONST_VALUE, "a const without a name");
-                self.report(d.label(call.code_span, "").help("write `type name = const()…`"));
-            }
-            (Some((constant, value)), Some((name, ty))) if ty.as_tensor() != Some(&constant.ty) => {
-                let (word, own) = (name.text(self.source), &constant.ty);
+    /// A const must have a name, and a value of its declared type.
+    fn check_const(&mut self, scope: &Scope<'a>, call: &Call, result: Option<ValueId>) {
+        let Some(id) = result else {
+            let d = Diagnostic::error(Code::CONST_VALUE, "a const without a name");
+            return self.report(d.label(call.code_span, "").help("write `type name = const()…`"));
+        };
+        let (ty, name) = (&scope.function.value(id).ty, scope.spans.values[id.index()]);
+        let word = name.text(self.source);
+        match &call.constant {
+            Some((constant, value)) if ty.as_tensor() != Some(&constant.ty) => {
+                let own = &constant.ty;
                 let message = format!("`{word}` is declared `{ty}`, its value is `{own}`");
                 self.report(
                     Diagnostic::error(Code::CONST_TYPE, message)
@@ -286,8 +289,7 @@ impl<'a> Parser<'a> {
                         .label(name, format!("declared `{ty}`")),
                 );
             }
-            (None, Some((name, _))) if !call.attrs.iter().any(|(n, _)| n == "val") => {
-                let word = name.text(self.source);
+            None if !call.attrs.iter().any(|(n, _)| n == "val") => {
                 let message = format!("`{word}` has no value");
                 self.report(
                     Diagnostic::error(Code::CONST_VALUE, message)

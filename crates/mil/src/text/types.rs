@@ -129,7 +129,14 @@ impl<'a> Parser<'a> {
     }
 
     fn dtype(&mut self, name: &str, span: Span) -> Parse<DType> {
-        if let Some(dtype) = DType::from_name(name) {
+        let dtype = match name {
+            // Nearly all there are.
+            "fp16" => Some(DType::Fp16),
+            "int32" => Some(DType::Int32),
+            "string" => Some(DType::String),
+            _ => DType::from_name(name),
+        };
+        if let Some(dtype) = dtype {
             return Ok(dtype);
         }
         let shown: String = name.chars().take(40).collect();

@@ -1,6 +1,6 @@
 //! The trainer: data order, step, optimiser, schedule, loss scale, checkpoint, telemetry.
 //!
-//! A step draws batches ([`data`]), takes the loss of the final hidden state ([`loss`]) with its gradient scaled
+//! A step draws batches ([`data`]), takes loss and gradients of the model with the gradient scaled
 //! ([`loss_scale`]), and updates one flat fp32 arena of master weights ([`optim`]) at the learning rate of the step
 //! ([`schedule`]). What happened is a line of [`metrics`]; all that is needed to go on is a [`checkpoint`].
 //!
@@ -9,10 +9,9 @@
 
 pub mod checkpoint;
 pub mod data;
-pub mod loss;
 pub mod loss_scale;
-mod math;
-pub mod matmul;
 pub mod metrics;
 pub mod optim;
+pub mod run;
 pub mod schedule;
+pub mod trainer;

@@ -4,11 +4,12 @@ use super::{PassError, define, reopen};
 use crate::{Builder, Constant, Function, Opcode, TensorType, ValueId};
 
 /// `f` with every input and output shaped `[1, C, 1, W]`: a port of another shape becomes `[1, product of the rest, 1,
-/// last]` and is reshaped at the boundary. Ports keep their names; the value inside is called `NAME_inner`.
+/// W]` and is reshaped at the boundary. W is the last extent, or, where that is below `least_width`, the product of as
+/// many of the last extents as reach it. Ports keep their names; the value inside is called `NAME_inner`.
 ///
 /// # Errors
 /// When a port is not a tensor, or too large for MIL's `int32` shapes.
-pub fn flatten_ports(f: &Function) -> Result<Function, PassError> {
+pub fn flatten_ports(f: &Function, least_width: usize) -> Result<Function, PassError> {
     let (mut b, ops) = reopen(f);
     let inputs = std::mem::take(&mut b.function_mut().inputs);
     let mut outputs = f.outputs.clone();
@@ -19,7 +20,7 @@ pub fn flatten_ports(f: &Function) -> Result<Function, PassError> {
         };
         let name = f.name_of(v).to_owned();
         b.rename(v, &format!("{name}_inner"));
-        let port = b.input(&name, flat(&ty));
+        let port = b.input(&name, flat(&ty, least_width));
         reshape_into(&mut b, port, &ty.shape, v)?;
     }
     for op in ops {
@@ -30,7 +31,7 @@ pub fn flatten_ports(f: &Function) -> Result<Function, PassError> {
         if let Some(ty) = f.tensor_type(v).filter(|t| !is_surface(t)).cloned() {
             let name = b.function().name_of(v).to_owned();
             b.rename(v, &format!("{name}_inner"));
-            let flat = flat(&ty);
+            let flat = flat(&ty, least_width);
             let port = b.function_mut().add_value(String::new(), flat.clone());
             b.rename(port, &name);
             reshape_into(&mut b, v, &flat.shape, port)?;
@@ -45,11 +46,14 @@ fn is_surface(ty: &TensorType) -> bool {
     matches!(ty.shape[..], [1, _, 1, _])
 }
 
-/// `[1, product of the rest, 1, last]`
-fn flat(ty: &TensorType) -> TensorType {
-    let last = ty.shape.last().copied().unwrap_or(1);
-    let rest = ty.shape.iter().rev().skip(1).fold(1usize, |n, &d| n.saturating_mul(d));
-    TensorType::new(ty.dtype, [1, rest, 1, last])
+/// `[1, product of the rest, 1, W]`
+fn flat(ty: &TensorType, least_width: usize) -> TensorType {
+    let (mut channels, mut width) = (1usize, 1usize);
+    for (i, &extent) in ty.shape.iter().rev().enumerate() {
+        let part = if i == 0 || width < least_width { &mut width } else { &mut channels };
+        *part = part.saturating_mul(extent);
+    }
+    TensorType::new(ty.dtype, [1, channels, 1, width])
 }
 
 /// Defines `result` as `x` under another shape.
@@ -74,7 +78,7 @@ mod tests {
         let y = b.add(p, g).unwrap();
         b.rename(y, "y");
         let z = b.unary(Opcode::Exp, x).unwrap();
-        let f = verified(flatten_ports(&b.finish(&[y, z])).unwrap());
+        let f = verified(flatten_ports(&b.finish(&[y, z]), 1).unwrap());
         assert_eq!(ports(&f), [("p", &[1, 6, 1, 4][..]), ("g", &[1, 1, 1, 4]), ("x", &[1, 6, 1, 4])]);
         let outputs: Vec<_> =
             f.outputs.iter().map(|&v| (f.name_of(v), f.tensor_type(v).unwrap().rank())).collect();
@@ -90,7 +94,16 @@ mod tests {
         b.rename(y, "y");
         let z = b.softmax(y, 1).unwrap();
         b.rename(z, "z");
-        let f = verified(flatten_ports(&b.finish(&[y, z])).unwrap());
+        let f = verified(flatten_ports(&b.finish(&[y, z]), 1).unwrap());
         assert_eq!(codes(&f), [Opcode::Reshape, Opcode::Softmax, Opcode::Reshape, Opcode::Reshape]);
+    }
+
+    #[test]
+    fn a_port_narrower_than_the_least_takes_more_axes_into_its_width() {
+        let mut b = Builder::new("main", Opset::Ios18);
+        let p = b.input("p", TensorType::fp16([2, 4, 8, 8]));
+        let y = b.unary(Opcode::Exp, p).unwrap();
+        let f = verified(flatten_ports(&b.finish(&[y]), 64).unwrap());
+        assert_eq!(ports(&f), [("p", &[1, 8, 1, 64][..])]);
     }
 }

@@ -1,0 +1,206 @@
+//! The layers of a model: compiled pieces bound to surfaces.
+
+use std::{collections::HashMap, sync::Arc};
+
+use ferrane_engine::{Engine, HostMemory, Port, Surface};
+use ferrane_mil::DType;
+use ferrane_model::{
+    LayerRole,
+    plan::{Piece, Place},
+    stage::names,
+};
+
+use crate::{
+    RuntimeError,
+    compile::{CompiledPiece, Compiler},
+    weights::{WeightSurfaces, Weights},
+};
+
+/// One evaluation: which piece, on which surfaces.
+struct Call {
+    piece: usize,
+    inputs: Vec<Surface>,
+    outputs: Vec<Surface>,
+}
+
+/// The values of one layer by name.
+pub(crate) type Values = HashMap<String, Surface>;
+
+/// A sequence of pieces that every layer runs, bound to each layer's surfaces.
+pub(crate) struct Pass {
+    pieces: Vec<CompiledPiece>,
+    /// `calls[layer]`, in order.
+    calls: Vec<Vec<Call>>,
+}
+
+impl Pass {
+    /// Runs the pieces of one layer.
+    pub(crate) fn run(&mut self, layer: usize) -> Result<(), RuntimeError> {
+        for call in &self.calls[layer] {
+            let inputs: Vec<&Surface> = call.inputs.iter().collect();
+            let outputs: Vec<&Surface> = call.outputs.iter().collect();
+            self.pieces[call.piece].kernel.evaluate(&inputs, &outputs)?;
+        }
+        Ok(())
+    }
+}
+
+/// Compiles pieces and gives their ports surfaces.
+///
+/// A value has one surface however many pieces use it, so that nothing is copied between kernels. It is of the engine's
+/// type if any engine piece touches it, else fp32.
+pub(crate) struct Binder {
+    compiler: Compiler,
+    surfaces: WeightSurfaces,
+    /// Bytes every engine surface claims, when the profile wants them equal.
+    equal_allocation: Option<usize>,
+}
+
+impl Binder {
+    pub(crate) fn new(engine: Arc<dyn Engine>, weights: Weights, threads: usize) -> Self {
+        let compiler = Compiler { engine, host: ferrane_cpu::CpuEngine::new(threads) };
+        Self { compiler, surfaces: WeightSurfaces::new(weights), equal_allocation: None }
+    }
+
+    pub(crate) fn weights(&self) -> &Weights {
+        self.surfaces.weights()
+    }
+
+    /// The narrowest input the engine takes.
+    pub(crate) fn min_input_width(&self) -> usize {
+        self.compiler.engine.profile().limits.min_input_width.value
+    }
+
+    /// Renews staged weights after an update.
+    pub(crate) fn renew_weights(&self) -> Result<(), RuntimeError> {
+        self.surfaces.renew()
+    }
+
+    /// Compiles pieces. All pieces of a model are compiled before any is bound: what surfaces must claim depends on all.
+    pub(crate) fn compile(&mut self, pieces: &[Piece]) -> Result<Vec<CompiledPiece>, RuntimeError> {
+        let compiled = self.compiler.pieces(pieces)?;
+        if self.compiler.engine.profile().ports.equal_allocation.value {
+            let on_engine = compiled.iter().filter(|p| p.place == Place::Engine);
+            let ports = on_engine.flat_map(|p| p.kernel.inputs().iter().chain(p.kernel.outputs()));
+            let most = ports.map(Port::bytes).max().unwrap_or(0);
+            self.equal_allocation = Some(self.equal_allocation.unwrap_or(0).max(most));
+        }
+        Ok(compiled)
+    }
+
+    /// A surface for a value.
+    fn value(&self, port: &Port, place: Place) -> Result<Surface, RuntimeError> {
+        Ok(match place {
+            Place::Engine => {
+                let allocation = self.equal_allocation.unwrap_or(0).max(port.bytes());
+                self.compiler.engine.surface(port, allocation)?
+            }
+            Place::Host => Surface::host(&port.name, port.shape, DType::Fp32, port.elements() * 4)?,
+        })
+    }
+
+    /// Makes a surface for each value the pieces read or write, except those in `given` and the weights.
+    pub(crate) fn values(&self, pieces: &[&CompiledPiece], given: &Values) -> Result<Values, RuntimeError> {
+        let mut values = given.clone();
+        let engine_first = [Place::Engine, Place::Host];
+        for place in engine_first {
+            for piece in pieces.iter().filter(|p| p.place == place) {
+                for port in piece.kernel.inputs().iter().chain(piece.kernel.outputs()) {
+                    let is_weight = piece.weights.iter().any(|w| w.name == port.name);
+                    if !is_weight && !values.contains_key(&port.name) {
+                        values.insert(port.name.clone(), self.value(port, place)?);
+                    }
+                }
+            }
+        }
+        Ok(values)
+    }
+
+    /// Binds pieces to each layer's values.
+    pub(crate) fn bind(
+        &mut self,
+        pieces: Vec<CompiledPiece>,
+        layers: &[Values],
+    ) -> Result<Pass, RuntimeError> {
+        let mut calls = Vec::with_capacity(layers.len());
+        for (layer, values) in layers.iter().enumerate() {
+            let mut of_layer = Vec::with_capacity(pieces.len());
+            for (index, piece) in pieces.iter().enumerate() {
+                let inputs = piece.kernel.inputs().iter();
+                let inputs =
+                    inputs.map(|port| self.input(piece, port, layer, values)).collect::<Result<_, _>>()?;
+                let outputs = piece.kernel.outputs().iter();
+                let outputs = outputs.map(|port| bound(piece, port, values)).collect::<Result<_, _>>()?;
+                of_layer.push(Call { piece: index, inputs, outputs });
+            }
+            calls.push(of_layer);
+        }
+        Ok(Pass { pieces, calls })
+    }
+
+    fn input(
+        &mut self,
+        piece: &CompiledPiece,
+        port: &Port,
+        layer: usize,
+        values: &Values,
+    ) -> Result<Surface, RuntimeError> {
+        if !piece.weights.iter().any(|w| w.name == port.name) {
+            return bound(piece, port, values);
+        }
+        let table = self.surfaces.weights().table();
+        let role = LayerRole::ALL.into_iter().find(|r| r.weight_name() == port.name);
+        let param = match role {
+            Some(role) => table.layer(layer, role),
+            None if port.name == names::FINAL_NORM => table.final_norm(),
+            None => return Err(RuntimeError::Unbound { piece: piece.name, value: port.name.clone() }),
+        };
+        let param = param.clone();
+        let engine: Arc<dyn Engine> = match piece.place {
+            Place::Engine => Arc::clone(&self.compiler.engine),
+            Place::Host => Arc::new(self.compiler.host.clone()),
+        };
+        let allocation = self.equal_allocation.unwrap_or(0).max(port.bytes());
+        self.surfaces.surface(&*engine, &param, port, allocation)
+    }
+}
+
+fn bound(piece: &CompiledPiece, port: &Port, values: &Values) -> Result<Surface, RuntimeError> {
+    let unbound = || RuntimeError::Unbound { piece: piece.name, value: port.name.clone() };
+    let surface = values.get(&port.name).ok_or_else(unbound)?;
+    match surface.shape() == port.shape {
+        true => Ok(surface.clone()),
+        false => Err(RuntimeError::TooNarrow {
+            value: port.name.clone(),
+            width: surface.shape()[3],
+            least: port.shape[3],
+        }),
+    }
+}
+
+/// Copies the embeddings of `tokens` into the columns of `x [1, dim, 1, W]`.
+pub(crate) fn embed(
+    arena: &HostMemory,
+    offset: usize,
+    vocab: usize,
+    tokens: &[u32],
+    x: &Surface,
+) -> Result<(), RuntimeError> {
+    let [_, dim, _, width] = x.shape();
+    if tokens.len() != width {
+        return Err(RuntimeError::TokenCount { given: tokens.len(), expected: width });
+    }
+    if let Some((position, &token)) = tokens.iter().enumerate().find(|&(_, &t)| t as usize >= vocab) {
+        return Err(RuntimeError::Token { token, position, vocab });
+    }
+    let arena = arena.read();
+    x.write(|x| {
+        for (position, &token) in tokens.iter().enumerate() {
+            let row = &arena[offset + token as usize * dim..][..dim];
+            for (channel, &value) in row.iter().enumerate() {
+                x[channel * width + position] = value;
+            }
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! Runs a model's plan on an engine.
+//!
+//! [`TrainingModel`] has the forward and backward passes of a plan and puts gradients into a flat arena; [`Generator`] has
+//! the forward pass alone and gives next-token logits. Both hold their weights as inputs of kernels that are compiled
+//! once and shared by all layers, and give every value one surface, so that nothing is copied between kernels.
+//!
+//! The host does here what no kernel does: embedding, classifier and cross-entropy, and the products `dW = dY·Xᵀ`.
+//!
+//! This crate knows nothing of optimisers, data or files.
+
+mod classifier;
+mod compile;
+mod continuation;
+mod error;
+mod generate;
+mod layers;
+mod math;
+mod matmul;
+mod sampler;
+mod training;
+mod weights;
+
+pub use classifier::{LossError, NonFinite};
+pub use continuation::Ended;
+pub use error::RuntimeError;
+pub use generate::Generator;
+pub use matmul::Write;
+pub use sampler::{Sampler, Sampling, SamplingError};
+pub use training::TrainingModel;
+pub use weights::Weights;

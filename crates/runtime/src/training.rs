@@ -1,0 +1,248 @@
+//! A model that can be trained: forward and backward passes over a plan, gradients into a flat arena.
+
+use std::sync::Arc;
+
+use ferrane_engine::{Engine, Surface};
+use ferrane_model::{
+    LayerRole, Param,
+    plan::{Plan, WeightProduct},
+    stage::{Tokens, names},
+};
+
+use crate::{
+    RuntimeError,
+    classifier::{Classifier, Gradients},
+    layers::{Binder, Pass, Values, embed},
+    matmul::{Matrix, MatrixMut, Write, matmul},
+    weights::Weights,
+};
+
+/// A model's plan, compiled and bound, with the surfaces of every layer's taps.
+pub struct TrainingModel {
+    binder: Binder,
+    tokens: Tokens,
+    forward: Pass,
+    backward: Pass,
+    head_forward: Pass,
+    head_backward: Pass,
+    /// Layer inputs; the last is the input of the final norm.
+    residual: Vec<Surface>,
+    layers: Vec<Values>,
+    head: Values,
+    products: Vec<WeightProduct>,
+    direct: Vec<(LayerRole, String)>,
+    classifier: Classifier,
+}
+
+impl TrainingModel {
+    /// Compiles `plan` for `engine`. The parameters are taken over; [`TrainingModel::weights`] shares them.
+    ///
+    /// # Errors
+    /// When the engine refuses a kernel or memory.
+    pub fn new(
+        engine: Arc<dyn Engine>,
+        weights: Weights,
+        plan: Plan,
+        threads: usize,
+    ) -> Result<Self, RuntimeError> {
+        let config = weights.table().config().clone();
+        let mut binder = Binder::new(engine, weights, threads);
+        let forward = binder.compile(&plan.layer.forward)?;
+        let backward = binder.compile(&plan.layer.backward)?;
+        let head_forward = binder.compile(std::slice::from_ref(&plan.head.forward))?;
+        let head_backward = binder.compile(std::slice::from_ref(&plan.head.backward))?;
+
+        let pieces: Vec<_> = forward.iter().chain(&backward).collect();
+        let template = binder.values(&pieces, &Values::new())?;
+        // The gradient of a layer's input is the gradient of the one before's output: two surfaces, both such as the
+        // engine takes for `d_y`, take turns.
+        let turns = [&template["d_y"], &binder.values(&[&backward[0]], &Values::new())?["d_y"].clone()];
+        let mut shared = template.clone();
+        shared.retain(|name, _| !forward.iter().any(|p| p.kernel.outputs().iter().any(|o| o.name == *name)));
+        let mut residual = vec![template[names::X].clone()];
+        let mut layers = Vec::with_capacity(config.layers);
+        for layer in 0..config.layers {
+            let mut given = shared.clone();
+            given.insert(names::X.to_owned(), residual[layer].clone());
+            given.insert("d_x".to_owned(), turns[layer % 2].clone());
+            given.insert("d_y".to_owned(), turns[(layer + 1) % 2].clone());
+            let values = binder.values(&pieces, &given)?;
+            residual.push(values[names::Y].clone());
+            layers.push(values);
+        }
+        let mut head = Values::new();
+        head.insert(names::X.to_owned(), residual[config.layers].clone());
+        head.insert("d_x".to_owned(), turns[config.layers % 2].clone());
+        let head = binder.values(&[&head_forward[0], &head_backward[0]], &head)?;
+
+        Ok(Self {
+            forward: binder.bind(forward, &layers)?,
+            backward: binder.bind(backward, &layers)?,
+            head_forward: binder.bind(head_forward, std::slice::from_ref(&head))?,
+            head_backward: binder.bind(head_backward, std::slice::from_ref(&head))?,
+            tokens: plan.tokens,
+            residual,
+            layers,
+            head,
+            products: plan.layer.products,
+            direct: plan.layer.direct,
+            classifier: Classifier::new(config.vocab, config.dim, plan.tokens.width()),
+            binder,
+        })
+    }
+
+    /// Tokens of a micro-batch.
+    pub fn tokens(&self) -> Tokens {
+        self.tokens
+    }
+
+    /// The parameters.
+    pub fn weights(&self) -> &Weights {
+        self.binder.weights()
+    }
+
+    /// To be called after the parameters changed: renews what the engine holds of them.
+    ///
+    /// # Errors
+    /// When surface memory cannot be written.
+    pub fn weights_changed(&self) -> Result<(), RuntimeError> {
+        self.binder.renew_weights()
+    }
+
+    /// Sum over positions of the negative log-likelihood of `targets` after `inputs`, both `batch·seq` tokens, sequence
+    /// after sequence.
+    ///
+    /// # Errors
+    /// When a token is outside the vocabulary, the engine fails, or the loss is not finite.
+    pub fn loss(&mut self, inputs: &[u32], targets: &[u32]) -> Result<f64, RuntimeError> {
+        self.run_forward(inputs)?;
+        let weights = self.binder.weights();
+        let classifier = weights.table().classifier().range();
+        let arena = weights.arena().read();
+        let model = &mut self.classifier;
+        Ok(self.head[names::FINAL].read(|x| model.forward(x, &arena[classifier], targets))??)
+    }
+
+    /// As [`TrainingModel::loss`]; and `grads`, an arena laid out as the parameters, is set to the gradients of
+    /// `grad_scale` times that sum, or they are added to it.
+    ///
+    /// # Errors
+    /// As [`TrainingModel::loss`]; `grads` is then meaningless.
+    pub fn loss_and_gradients(
+        &mut self,
+        inputs: &[u32],
+        targets: &[u32],
+        grad_scale: f32,
+        grads: &mut [f32],
+        write: Write,
+    ) -> Result<f64, RuntimeError> {
+        self.run_forward(inputs)?;
+        let sum = self.classify(targets, grad_scale, grads, write)?;
+        self.head_backward.run(0)?;
+        let table = self.binder.weights().table();
+        accumulate(&self.head["d_final_norm"], &mut grads[table.final_norm().range()], write)?;
+        for layer in (0..self.layers.len()).rev() {
+            self.backward.run(layer)?;
+            self.layer_gradients(layer, grads, write)?;
+        }
+        self.embedding_gradient(inputs, grads, write)?;
+        Ok(sum)
+    }
+
+    fn run_forward(&mut self, inputs: &[u32]) -> Result<(), RuntimeError> {
+        let weights = self.binder.weights();
+        let (table, vocab) = (weights.table(), weights.table().config().vocab);
+        embed(weights.arena(), table.embedding().offset, vocab, inputs, &self.residual[0])?;
+        for layer in 0..self.layers.len() {
+            self.forward.run(layer)?;
+        }
+        self.head_forward.run(0)
+    }
+
+    /// The loss, the gradient of the final hidden state, and that of the classifier's weight.
+    fn classify(
+        &mut self,
+        targets: &[u32],
+        grad_scale: f32,
+        grads: &mut [f32],
+        write: Write,
+    ) -> Result<f64, RuntimeError> {
+        let weights = self.binder.weights();
+        let range = weights.table().classifier().range();
+        let arena = weights.arena().read();
+        let (model, weight) = (&mut self.classifier, &arena[range.clone()]);
+        let sum = self.head[names::FINAL].read(|x| {
+            self.head["d_final"].write(|dx| {
+                let dweight = &mut grads[range];
+                model.forward_backward(x, weight, targets, grad_scale, Gradients { dx, dweight, write })
+            })
+        })??;
+        Ok(sum?)
+    }
+
+    /// The gradients of a layer's weights, from its taps and the gradients its backward pieces left.
+    fn layer_gradients(&self, layer: usize, grads: &mut [f32], write: Write) -> Result<(), RuntimeError> {
+        let (table, values) = (self.binder.weights().table(), &self.layers[layer]);
+        for product in &self.products {
+            let param = table.layer(layer, product.role);
+            let (dy, x) = (&values[&product.dy], &values[&product.x]);
+            weight_gradient(param, dy, x, grads, write)?;
+        }
+        for (role, value) in &self.direct {
+            accumulate(&values[value], &mut grads[table.layer(layer, *role).range()], write)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the gradient of each position to its token's row. With a classifier of its own the rows of tokens that do not
+    /// occur are set to zero first; a tied classifier's gradient is already there.
+    fn embedding_gradient(
+        &self,
+        inputs: &[u32],
+        grads: &mut [f32],
+        write: Write,
+    ) -> Result<(), RuntimeError> {
+        let table = self.binder.weights().table();
+        let grads = &mut grads[table.embedding().range()];
+        if write == Write::Set && !table.config().tied {
+            grads.fill(0.0);
+        }
+        let (dim, width) = (table.config().dim, self.tokens.width());
+        self.layers[0]["d_x"].read(|dx| {
+            for (position, &token) in inputs.iter().enumerate() {
+                let row = &mut grads[token as usize * dim..][..dim];
+                row.iter_mut().enumerate().for_each(|(channel, g)| *g += dx[channel * width + position]);
+            }
+        })?;
+        Ok(())
+    }
+}
+
+/// `dW [O, I] (+)= dY [O, W] · X [I, W]ᵀ`
+fn weight_gradient(
+    param: &Param,
+    dy: &Surface,
+    x: &Surface,
+    grads: &mut [f32],
+    write: Write,
+) -> Result<(), RuntimeError> {
+    let [_, outputs, _, width] = dy.shape();
+    let [_, inputs, _, _] = x.shape();
+    let grads = &mut grads[param.range()];
+    dy.read(|dy| {
+        x.read(|x| {
+            let dy = Matrix::row_major(dy, outputs, width, width);
+            let x = Matrix::row_major(x, inputs, width, width);
+            matmul(MatrixMut::row_major(grads, outputs, inputs, inputs), write, dy, x.t());
+        })
+    })??;
+    Ok(())
+}
+
+fn accumulate(value: &Surface, grads: &mut [f32], write: Write) -> Result<(), RuntimeError> {
+    value.read(|v| match write {
+        Write::Set => grads.copy_from_slice(v),
+        Write::Add => grads.iter_mut().zip(v).for_each(|(g, v)| *g += v),
+    })?;
+    Ok(())
+}

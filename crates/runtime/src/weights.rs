@@ -1,0 +1,113 @@
+//! The weights of a model as kernels see them.
+
+use std::collections::HashMap;
+
+use ferrane_engine::{Engine, HostMemory, Port, Surface};
+use ferrane_model::{Param, ParamKey, ParamTable, Parameters};
+use rayon::prelude::*;
+
+use crate::RuntimeError;
+
+/// The fp32 master weights of a model in memory that kernels can view.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    table: ParamTable,
+    arena: HostMemory,
+}
+
+impl Weights {
+    /// Takes over the parameters.
+    pub fn new(parameters: Parameters) -> Self {
+        let (table, data) = parameters.into_parts();
+        Self { table, arena: HostMemory::from_vec(data) }
+    }
+
+    /// Names, shapes and places.
+    pub fn table(&self) -> &ParamTable {
+        &self.table
+    }
+
+    /// The arena.
+    pub fn arena(&self) -> &HostMemory {
+        &self.arena
+    }
+}
+
+/// A copy of a weight in a surface of the engine's type, to be renewed after each update.
+#[derive(Debug)]
+struct Staged {
+    param: Param,
+    surface: Surface,
+}
+
+/// The surfaces of all weights: views of the arena where the engine can read it, staged copies elsewhere.
+pub(crate) struct WeightSurfaces {
+    weights: Weights,
+    staged: Vec<Staged>,
+    made: HashMap<(ParamKey, [usize; 4], bool), Surface>,
+}
+
+impl WeightSurfaces {
+    pub(crate) fn new(weights: Weights) -> Self {
+        Self { weights, staged: Vec::new(), made: HashMap::new() }
+    }
+
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// The surface of `param` for a port. `on` is the engine that evaluates it; `allocation` the bytes a staged surface
+    /// claims.
+    pub(crate) fn surface(
+        &mut self,
+        on: &dyn Engine,
+        param: &Param,
+        port: &Port,
+        allocation: usize,
+    ) -> Result<Surface, RuntimeError> {
+        let in_place = on.reads_host_memory();
+        let key = (param.key, port.shape, in_place);
+        if let Some(surface) = self.made.get(&key) {
+            return Ok(surface.clone());
+        }
+        if !layout_fits(param.len, port.shape) {
+            let weight = param.name.clone();
+            return Err(RuntimeError::WeightShape { weight, elements: param.len, shape: port.shape });
+        }
+        let surface = if in_place {
+            Surface::view(&self.weights.arena, param.offset, port.shape)?
+        } else {
+            let surface = on.surface(port, allocation)?;
+            let staged = Staged { param: param.clone(), surface: surface.clone() };
+            stage(&staged, &self.weights.arena.read())?;
+            self.staged.push(staged);
+            surface
+        };
+        self.made.insert(key, surface.clone());
+        Ok(surface)
+    }
+
+    /// Renews the staged copies after the arena changed.
+    pub(crate) fn renew(&self) -> Result<(), RuntimeError> {
+        let arena = self.weights.arena.read();
+        self.staged.par_iter().try_for_each(|s| stage(s, &arena))
+    }
+}
+
+/// A port takes a weight row by row; one that was widened to an engine's minimum has room behind each row.
+fn layout_fits(len: usize, shape: [usize; 4]) -> bool {
+    let [one, channels, unit, width] = shape;
+    one == 1 && unit == 1 && len.is_multiple_of(channels) && len / channels <= width
+}
+
+fn stage(staged: &Staged, arena: &[f32]) -> Result<(), RuntimeError> {
+    let values = &arena[staged.param.range()];
+    let [_, channels, _, width] = staged.surface.shape();
+    let row = values.len() / channels;
+    staged.surface.write(|elements| {
+        for (to, from) in elements.chunks_exact_mut(width).zip(values.chunks_exact(row)) {
+            to[..row].copy_from_slice(from);
+        }
+    })?;
+    Ok(())
+}

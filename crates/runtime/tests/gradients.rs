@@ -1,0 +1,139 @@
+//! The whole model's loss and gradients against an independent f64 model and its central differences.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{config, loss, noise, numeric_gradient, parameters, relative_error};
+use ferrane_cpu::CpuEngine;
+use ferrane_engine::{Engine, Profile};
+use ferrane_model::{ParamTable, Parameters, plan::Plan, stage::Tokens};
+use ferrane_runtime::{Generator, TrainingModel, Weights, Write};
+use ferrane_sim::SimEngine;
+
+const TOKENS: Tokens = Tokens { batch: 2, seq: 5 };
+
+struct Case {
+    table: ParamTable,
+    data: Vec<f64>,
+    inputs: Vec<u32>,
+    targets: Vec<u32>,
+}
+
+impl Case {
+    fn new(tied: bool, tokens: Tokens) -> Self {
+        let table = ParamTable::new(&config(tied)).unwrap();
+        let data = parameters(&table);
+        let token = |x: f64| ((x + 1.0) * 5.49) as u32;
+        let inputs = noise(tokens.width(), 1, 1.0).into_iter().map(token).collect();
+        let targets = noise(tokens.width(), 2, 1.0).into_iter().map(token).collect();
+        Self { table, data, inputs, targets }
+    }
+
+    fn weights(&self) -> Weights {
+        let data = self.data.iter().map(|&x| x as f32).collect();
+        Weights::new(Parameters::from_parts(self.table.clone(), data).unwrap())
+    }
+
+    fn model(&self, engine: Arc<dyn Engine>, tokens: Tokens) -> TrainingModel {
+        let plan = Plan::six(self.table.config(), tokens).unwrap();
+        TrainingModel::new(engine, self.weights(), plan, 2).unwrap()
+    }
+}
+
+fn to_f64(v: &[f32]) -> Vec<f64> {
+    v.iter().map(|&x| f64::from(x)).collect()
+}
+
+#[test]
+fn every_gradient_is_the_central_difference_of_an_independent_model() {
+    for tied in [true, false] {
+        let case = Case::new(tied, TOKENS);
+        let mut model = case.model(Arc::new(CpuEngine::new(2)), TOKENS);
+        let mut grads = vec![f32::NAN; case.table.len()];
+        let sum = model.loss_and_gradients(&case.inputs, &case.targets, 1.0, &mut grads, Write::Set).unwrap();
+
+        let f = |data: &[f64]| loss(&case.table, data, TOKENS.seq, &case.inputs, &case.targets);
+        assert!((sum / f(&case.data) - 1.0).abs() < 1e-5, "loss {sum} instead of {}", f(&case.data));
+        let expected = numeric_gradient(&case.data, f);
+        for param in case.table.params() {
+            let error = relative_error(&to_f64(&grads[param.range()]), &expected[param.range()]);
+            assert!(error < 1e-4, "{} (tied: {tied}): {error}", param.name);
+        }
+    }
+}
+
+#[test]
+fn gradients_of_micro_batches_add_up() {
+    let case = Case::new(true, TOKENS);
+    let single = Tokens { batch: 1, ..TOKENS };
+    let mut both = case.model(Arc::new(CpuEngine::new(1)), TOKENS);
+    let mut one = case.model(Arc::new(CpuEngine::new(1)), single);
+    let mut together = vec![0.0; case.table.len()];
+    let mut added = vec![f32::NAN; case.table.len()];
+    both.loss_and_gradients(&case.inputs, &case.targets, 0.5, &mut together, Write::Set).unwrap();
+    for (i, write) in [Write::Set, Write::Add].into_iter().enumerate() {
+        let part = i * TOKENS.seq..(i + 1) * TOKENS.seq;
+        let (inputs, targets) = (&case.inputs[part.clone()], &case.targets[part]);
+        one.loss_and_gradients(inputs, targets, 0.5, &mut added, write).unwrap();
+    }
+    let error = relative_error(&to_f64(&added), &to_f64(&together));
+    assert!(error < 1e-5, "{error}");
+}
+
+#[test]
+fn the_simulated_engine_agrees_to_fp16_rounding() {
+    let tokens = Tokens { batch: 16, seq: 8 };
+    let case = Case::new(false, tokens);
+    let sim = SimEngine::new(Profile::built_in("m4").unwrap(), 2);
+    let mut exact = case.model(Arc::new(CpuEngine::new(2)), tokens);
+    let mut rounded = case.model(Arc::new(sim.clone()), tokens);
+    assert_eq!(sim.loaded(), 6);
+    let mut grads = [vec![0.0; case.table.len()], vec![0.0; case.table.len()]];
+    let [a, b] = &mut grads;
+    let loss_a = exact.loss_and_gradients(&case.inputs, &case.targets, 1.0, a, Write::Set).unwrap();
+    let loss_b = rounded.loss_and_gradients(&case.inputs, &case.targets, 1.0, b, Write::Set).unwrap();
+    assert!((loss_a / loss_b - 1.0).abs() < 2e-3, "{loss_a} and {loss_b}");
+    assert_ne!(loss_a, loss_b, "nothing was rounded");
+    let error = relative_error(&to_f64(b), &to_f64(a));
+    assert!(error < 2e-2, "{error}");
+}
+
+#[test]
+fn next_token_logits_are_those_of_the_loss() {
+    let tokens = Tokens { batch: 1, seq: 5 };
+    let case = Case::new(true, tokens);
+    let mut model = case.model(Arc::new(CpuEngine::new(1)), tokens);
+    let mut generator = Generator::new(Arc::new(CpuEngine::new(1)), case.weights(), 1);
+    let mut sum = 0.0;
+    for (i, &target) in case.targets.iter().enumerate() {
+        let logits = to_f64(generator.logits(&case.inputs[..=i]).unwrap());
+        sum += logits.iter().map(|x| x.exp()).sum::<f64>().ln() - logits[target as usize];
+    }
+    let expected = model.loss(&case.inputs, &case.targets).unwrap();
+    assert!((sum / expected - 1.0).abs() < 1e-5, "{sum} instead of {expected}");
+}
+
+#[test]
+fn tokens_outside_the_vocabulary_or_the_window_are_named() {
+    let tokens = Tokens { batch: 1, seq: 5 };
+    let case = Case::new(true, tokens);
+    let mut model = case.model(Arc::new(CpuEngine::new(1)), tokens);
+    let error = model.loss(&[1, 2, 11, 0, 0], &case.targets).unwrap_err().to_string();
+    assert_eq!(error, "token 11 at position 2 is outside the vocabulary of 11");
+    let error = model.loss(&[1, 2], &case.targets[..2]).unwrap_err().to_string();
+    assert_eq!(error, "2 tokens were given to kernels compiled for 5");
+    let mut generator = Generator::new(Arc::new(CpuEngine::new(1)), case.weights(), 1);
+    let error = generator.logits(&[1; 9]).unwrap_err().to_string();
+    assert_eq!(error, "9 tokens exceed the model's 8 positions");
+}
+
+#[test]
+fn a_micro_batch_too_narrow_for_the_chip_says_what_to_do() {
+    let tokens = Tokens { batch: 2, seq: 8 };
+    let case = Case::new(true, tokens);
+    let sim: Arc<dyn Engine> = Arc::new(SimEngine::new(Profile::built_in("m4").unwrap(), 1));
+    let plan = Plan::six(case.table.config(), tokens).unwrap();
+    let error = TrainingModel::new(sim, case.weights(), plan, 1).err().unwrap().to_string();
+    assert!(error.contains("16 wide") && error.contains("narrower than 64"), "{error}");
+}

@@ -1,0 +1,303 @@
+//! One optimiser update after another.
+
+use std::sync::Arc;
+
+use ferrane_engine::Engine;
+use ferrane_model::{
+    ParamKind, ParamTable, Parameters,
+    plan::{Plan, PlanError},
+    stage::Tokens,
+};
+use ferrane_runtime::{LossError, RuntimeError, TrainingModel, Weights, Write};
+
+use crate::{
+    checkpoint::{Tensors, TensorsMut},
+    data::{Batch, DataError, EvalWindows},
+    loss_scale::{LossScale, LossScaleConfig, LossScaleError, LossScaleState, ScaleChange},
+    optim::{AdamW, AdamWConfig, Arenas, OptimError, Update, clip_coefficient, global_norm},
+    schedule::Schedule,
+};
+
+/// Everything that says how a step is made.
+#[derive(Debug, Clone)]
+pub struct StepSettings {
+    /// Sequences of a micro-batch and their length.
+    pub tokens: Tokens,
+    /// Micro-batches of a step.
+    pub micro_batches: usize,
+    /// The optimiser's constants.
+    pub adamw: AdamWConfig,
+    /// Largest global norm of the gradient; 0 for no limit.
+    pub clip: f64,
+    /// The learning rate of each step.
+    pub schedule: Schedule,
+    /// How the loss scale may move.
+    pub loss_scale: LossScaleConfig,
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// Steps done, this one included.
+    pub step: u64,
+    /// Mean negative log-likelihood of a token, in nats.
+    pub loss: f64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Norm of the gradient before clipping; `None` when it overflowed and the update was dropped.
+    pub grad_norm: Option<f64>,
+    /// Loss scale of the step.
+    pub loss_scale: f32,
+    /// What the step did to the loss scale.
+    pub scale_change: ScaleChange,
+    /// Tokens of the step.
+    pub tokens: u64,
+}
+
+/// A step that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The model cannot be compiled or run.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The plan cannot be made for this model.
+    #[error("plan: {0}")]
+    Plan(#[from] PlanError),
+    /// An optimiser setting makes no sense.
+    #[error(transparent)]
+    Optim(#[from] OptimError),
+    /// A loss-scale setting makes no sense.
+    #[error(transparent)]
+    LossScale(#[from] LossScaleError),
+    /// A batch could not be drawn.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A step of no micro-batches.
+    #[error("micro-batches is 0; a step needs at least one")]
+    NoMicroBatches,
+    /// The gradient is not finite although the loss is, and no lower loss scale can help. Nothing was updated.
+    #[error(
+        "step {step}: the gradient of `{tensor}` is not finite at loss scale {scale}; lower the learning rate, or clip \
+         gradients (--clip 1)"
+    )]
+    NonFiniteGradient {
+        /// The step that was being made, from 1.
+        step: u64,
+        /// The first parameter with such a gradient.
+        tensor: String,
+        /// The loss scale.
+        scale: f32,
+    },
+    /// The loss is not finite. Nothing was updated.
+    #[error(
+        "step {step}: the loss is not finite: {source}; lower the learning rate, or check the initial weights ({culprit})"
+    )]
+    NonFiniteLoss {
+        /// The step that was being made, from 1.
+        step: u64,
+        /// Where it comes from.
+        source: LossError,
+        /// The first parameter that is not finite, or that all are.
+        culprit: String,
+    },
+}
+
+/// A model in training: parameters, moments, and the engine's kernels.
+pub struct Trainer {
+    settings: StepSettings,
+    model: TrainingModel,
+    optimiser: AdamW,
+    loss_scale: LossScale,
+    grads: Vec<f32>,
+    m: Vec<f32>,
+    v: Vec<f32>,
+    step: u64,
+    updates: u64,
+    batch: Batch,
+}
+
+/// What of a trainer's state is not in its arenas.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Steps done, dropped ones included.
+    pub step: u64,
+    /// Optimiser updates made.
+    pub updates: u64,
+    /// Where the loss scale stands.
+    pub loss_scale: LossScaleState,
+}
+
+impl Trainer {
+    /// Compiles the model for `engine`, with fresh optimiser state. `threads` is for the host's part.
+    ///
+    /// # Errors
+    /// When a setting makes no sense or the engine refuses the model.
+    pub fn new(
+        engine: Arc<dyn Engine>,
+        parameters: Parameters,
+        settings: StepSettings,
+        threads: usize,
+    ) -> Result<Self, TrainError> {
+        if settings.micro_batches == 0 {
+            return Err(TrainError::NoMicroBatches);
+        }
+        let table = parameters.table();
+        let decayed = table.params().iter().filter(|p| p.kind != ParamKind::Norm).map(|p| p.range());
+        let optimiser = AdamW::new(settings.adamw, table.len(), &decayed.collect::<Vec<_>>())?;
+        let len = table.len();
+        let plan = Plan::six(parameters.config(), settings.tokens)?;
+        Ok(Self {
+            model: TrainingModel::new(engine, Weights::new(parameters), plan, threads)?,
+            optimiser,
+            loss_scale: LossScale::new(settings.loss_scale)?,
+            grads: vec![0.0; len],
+            m: vec![0.0; len],
+            v: vec![0.0; len],
+            step: 0,
+            updates: 0,
+            batch: Batch::new(settings.tokens.batch, settings.tokens.seq)?,
+            settings,
+        })
+    }
+
+    /// Steps done.
+    pub fn steps_done(&self) -> u64 {
+        self.step
+    }
+
+    /// The weights, shared with kernels.
+    pub fn weights(&self) -> &Weights {
+        self.model.weights()
+    }
+
+    /// One optimiser update from `micro_batches` batches, which `next` fills one after the other.
+    ///
+    /// When gradients overflow fp16 the update is dropped and the loss scale halved; the step still counts.
+    ///
+    /// # Errors
+    /// When a batch cannot be drawn, the engine fails, or loss or gradients are not finite for another reason than the
+    /// loss scale. The parameters are then those of the step before.
+    pub fn step(
+        &mut self,
+        next: &mut dyn FnMut(&mut Batch) -> Result<(), DataError>,
+    ) -> Result<StepReport, TrainError> {
+        let scale = self.loss_scale.scale();
+        let positions = self.settings.tokens.width() * self.settings.micro_batches;
+        let mut sum = 0.0;
+        for micro in 0..self.settings.micro_batches {
+            next(&mut self.batch)?;
+            let write = if micro == 0 { Write::Set } else { Write::Add };
+            let (inputs, targets) = (self.batch.inputs(), self.batch.targets());
+            let grad_scale = scale / positions as f32;
+            let loss = self.model.loss_and_gradients(inputs, targets, grad_scale, &mut self.grads, write);
+            sum += loss.map_err(|e| self.explain(e))?;
+        }
+
+        let norm = global_norm(&self.grads) / f64::from(scale);
+        let overflowed = !norm.is_finite();
+        let scale_change = self.loss_scale.observe(overflowed);
+        if scale_change == ScaleChange::Exhausted {
+            return Err(self.non_finite_gradient(scale));
+        }
+        let lr = self.settings.schedule.lr(self.step);
+        if !overflowed {
+            self.update(lr, norm, scale)?;
+        }
+        self.step += 1;
+        Ok(StepReport {
+            step: self.step,
+            loss: sum / positions as f64,
+            lr,
+            grad_norm: (!overflowed).then_some(norm),
+            loss_scale: scale,
+            scale_change,
+            tokens: positions as u64,
+        })
+    }
+
+    fn update(&mut self, lr: f64, norm: f64, scale: f32) -> Result<(), TrainError> {
+        self.updates += 1;
+        let grad_scale = clip_coefficient(norm, self.settings.clip) / scale;
+        let update = Update { lr, number: self.updates, grad_scale };
+        {
+            let mut params = self.model.weights().arena().write();
+            let (grads, m, v) = (&self.grads, &mut self.m, &mut self.v);
+            self.optimiser.update(update, Arenas { params: &mut params, grads, m, v });
+        }
+        self.model.weights_changed()?;
+        Ok(())
+    }
+
+    /// Mean negative log-likelihood over the windows.
+    ///
+    /// # Errors
+    /// When a window cannot be read or the engine fails.
+    pub fn evaluate(&mut self, windows: &EvalWindows) -> Result<f64, TrainError> {
+        let mut batch = Batch::new(self.settings.tokens.batch, self.settings.tokens.seq)?;
+        let (mut sum, mut count) = (0.0, 0);
+        for index in 0..windows.batches() {
+            let read = windows.read(index, &mut batch)?;
+            sum += self.model.loss(read.batch.inputs(), read.targets()).map_err(|e| self.explain(e))?;
+            count += read.targets().len();
+        }
+        Ok(sum / count.max(1) as f64)
+    }
+
+    /// What a checkpoint keeps besides the arenas.
+    pub fn progress(&self) -> Progress {
+        Progress { step: self.step, updates: self.updates, loss_scale: self.loss_scale.state() }
+    }
+
+    /// Calls `f` with the arenas a checkpoint keeps.
+    pub fn with_tensors<R>(&self, f: impl FnOnce(Tensors<'_>) -> R) -> R {
+        f(Tensors { params: &self.model.weights().arena().read(), m: &self.m, v: &self.v })
+    }
+
+    /// Puts back a state: `load` fills the arenas.
+    ///
+    /// # Errors
+    /// What `load` says, or that the saved loss scale makes no sense; the trainer is then not to be used.
+    pub fn restore<E: From<TrainError>>(
+        &mut self,
+        progress: Progress,
+        load: impl FnOnce(TensorsMut<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.loss_scale =
+            LossScale::resume(self.settings.loss_scale, progress.loss_scale).map_err(TrainError::from)?;
+        self.step = progress.step;
+        self.updates = progress.updates;
+        {
+            let mut params = self.model.weights().arena().write();
+            load(TensorsMut { params: &mut params, m: &mut self.m, v: &mut self.v })?;
+        }
+        self.model.weights_changed().map_err(TrainError::from)?;
+        Ok(())
+    }
+
+    /// Names the step and the tensor behind a loss that is not finite.
+    fn explain(&self, error: RuntimeError) -> TrainError {
+        match error {
+            RuntimeError::Loss(source @ LossError::NonFinite { .. }) => {
+                let weights = self.model.weights();
+                let culprit = match first_non_finite(weights.table(), &weights.arena().read()) {
+                    Some(tensor) => format!("`{tensor}` is not finite"),
+                    None => "all weights are finite, so an activation overflowed".to_owned(),
+                };
+                TrainError::NonFiniteLoss { step: self.step + 1, source, culprit }
+            }
+            other => other.into(),
+        }
+    }
+
+    fn non_finite_gradient(&self, scale: f32) -> TrainError {
+        let tensor = first_non_finite(self.model.weights().table(), &self.grads);
+        let tensor = tensor.unwrap_or("the sum of all").to_owned();
+        TrainError::NonFiniteGradient { step: self.step + 1, tensor, scale }
+    }
+}
+
+/// The name of the first parameter with an element that is not finite.
+fn first_non_finite<'a>(table: &'a ParamTable, arena: &[f32]) -> Option<&'a str> {
+    let bad = table.params().iter().find(|p| arena[p.range()].iter().any(|x| !x.is_finite()));
+    bad.map(|p| p.name.as_str())
+}

@@ -22,7 +22,7 @@ pub(crate) fn decode(x: f32) -> f32 {
 }
 
 /// The exponent that decides whether a product is kept: -14 for what is below the normal fp16 values.
-pub(crate) fn exponent(decoded: f32) -> i32 {
+fn exponent(decoded: f32) -> i32 {
     (((decoded.to_bits() >> 23) & 0xff) as i32 - 127).max(-14)
 }
 

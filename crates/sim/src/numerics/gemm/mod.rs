@@ -1,14 +1,15 @@
 //! Matrix products through the multiply-accumulate unit, bit for bit those of [`mac`](super::mac) and fast.
 //!
 //! A product of two fp16 values has at most 22 significant bits. With the weight scaled to units of 2⁻¹⁶ and its last
-//! `f32` bit raised, one fused multiply-add onto 1.5·2²³ therefore rounds the product to a whole unit, half-way cases
-//! away from zero: the raise is too small to carry anything else over a boundary. The bits of the sum are that constant's plus
-//! the rounded product, so adding them up as integers accumulates. The exponent gate is one comparison: `x` against
-//! the power of two that the weight's exponent asks for.
+//! `f32` bit raised, one fused multiply-add onto an integer near 1.5·2²³ therefore adds the product rounded to a whole
+//! unit, half-way cases away from zero: the raise carries those over and is too small for anything else. While the sum
+//! of a run of products stays below 64 its units can be read from the bits, so the unit costs one instruction. The
+//! exponent gate is one comparison more, of `x` with the power of two that the weight's exponent asks for, and
+//! most steps can be seen not to need it.
 //!
-//! That holds while every product is below 64 and no partial sum can reach 32768; a bound on each tile says so
-//! beforehand (Cauchy–Schwarz and Hölder). Other tiles take the exact road: double precision, in order, with the sum
-//! held where it first overflowed.
+//! A bound on each tile (Cauchy–Schwarz and Hölder) says how long such a run may be and that no partial sum can
+//! reach 32768. Tiles without such a bound take the exact road: double precision, in order, with the sum held where it
+//! first overflowed.
 
 mod pack;
 mod tile;
@@ -127,7 +128,7 @@ pub fn mac_gemm(
     let mut saturation = Saturation::default();
     let kernel = tile::Kernel::best();
     // Rows that stay in the second-level cache while all panels pass.
-    let block = ((1 << 17) / (a.columns.max(1) * 8 * kernel.rows)).max(1) * kernel.rows;
+    let block = ((1 << 17) / (a.columns.max(1) * 4 * kernel.rows)).max(1) * kernel.rows;
     for first in (0..a.rows).step_by(block) {
         let last = a.rows.min(first + block);
         let tiles: Vec<Rows> = (first..last)

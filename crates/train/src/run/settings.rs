@@ -198,6 +198,24 @@ impl RunSettings {
         })
     }
 
+    /// Names what a run computes: settings that may change while resuming are left out of it.
+    pub fn hash(&self) -> String {
+        let fixed = Self {
+            steps: 1,
+            checkpoint_every: 0,
+            keep: 1,
+            eval_every: 0,
+            sample_every: 0,
+            data: String::new(),
+            model: String::new(),
+            init: None,
+            ..self.clone()
+        };
+        // Every field has a text.
+        let text = serde_json::to_vec(&fixed).unwrap_or_default();
+        format!("{:08x}", crc32fast::hash(&text))
+    }
+
     /// Checks every setting, and those that depend on one another, before any work.
     ///
     /// # Errors

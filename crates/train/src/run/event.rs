@@ -1,0 +1,80 @@
+//! What a run tells its caller.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::metrics::Metrics;
+
+/// Something that happened. Serialised, each is one JSON object whose `event` says which.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Work before the first step begins: `what` is a sentence's beginning such as "training a tokenizer".
+    Preparing {
+        /// What is being done.
+        what: String,
+    },
+    /// The run is ready for its first step.
+    Started {
+        /// The run's folder.
+        run: PathBuf,
+        /// The engine and what it follows.
+        engine: String,
+        /// Trainable parameters.
+        parameters: u64,
+        /// Size of the vocabulary.
+        vocab: usize,
+        /// Tokens to train on.
+        train_tokens: u64,
+        /// Tokens held out for evaluation.
+        held_out_tokens: u64,
+        /// Tokens one step reads.
+        tokens_per_step: u64,
+        /// Steps that are already done.
+        done: u64,
+        /// Steps of the whole run.
+        steps: u64,
+    },
+    /// An optimiser update, or one that was dropped because gradients overflowed.
+    Step(Metrics),
+    /// The mean loss on held-out windows.
+    Evaluated {
+        /// Steps done.
+        step: u64,
+        /// Mean negative log-likelihood of a token, in nats.
+        loss: f64,
+    },
+    /// A text of the model.
+    Sample {
+        /// Steps done.
+        step: u64,
+        /// What the model wrote.
+        text: String,
+    },
+    /// A checkpoint is on disk.
+    Saved {
+        /// Steps done.
+        step: u64,
+        /// The checkpoint's folder.
+        checkpoint: PathBuf,
+    },
+    /// Something the user should know though the run goes on.
+    Warning {
+        /// What, where, and what was done about it.
+        message: String,
+    },
+    /// The run is over and its model written.
+    Finished {
+        /// Steps done.
+        step: u64,
+        /// Steps of the whole run.
+        steps: u64,
+        /// Whether it was asked to stop early.
+        interrupted: bool,
+        /// Mean loss on held-out windows, if evaluated at the end.
+        held_out_loss: Option<f64>,
+        /// The model's folder.
+        model: PathBuf,
+    },
+}

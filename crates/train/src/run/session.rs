@@ -1,0 +1,181 @@
+//! The loop over steps, and what happens between them.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use ferrane_model::hf::{self, ModelFiles};
+use ferrane_model::{Parameters, SpecialTokens};
+
+use super::prepare::Prepared;
+use super::storyteller::Storyteller;
+use super::{Event, RunError, RunFolder, RunSettings};
+use crate::checkpoint::{CheckpointFolder, TrainerState};
+use crate::data::{BatchOrder, EvalWindows};
+use crate::metrics::{Metrics, MetricsLog};
+use crate::trainer::{StepReport, Trainer};
+
+/// The caller's side of a run.
+pub struct Host<'a> {
+    /// Is told what happens.
+    pub emit: &'a mut dyn FnMut(Event),
+    /// Says whether to stop after the current step.
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The run's folder.
+    pub run: PathBuf,
+    /// Whether it was asked to stop before its last step.
+    pub interrupted: bool,
+    /// Steps of the whole run.
+    pub steps: u64,
+    /// Whether the model has a tokenizer.
+    pub has_tokenizer: bool,
+    /// A prompt that suits the data.
+    pub prompt: &'static str,
+}
+
+/// Tokens an evaluation reads at most.
+const EVALUATION_TOKENS: usize = 1 << 15;
+
+/// A run between its first and last step.
+pub(super) struct Session<'a, 'h> {
+    pub(super) folder: &'a RunFolder,
+    pub(super) settings: &'a RunSettings,
+    pub(super) prepared: &'a Prepared,
+    pub(super) special: SpecialTokens,
+    pub(super) trainer: Trainer,
+    pub(super) order: BatchOrder,
+    pub(super) metrics: MetricsLog,
+    pub(super) checkpoints: CheckpointFolder,
+    /// Steps done.
+    pub(super) done: u64,
+    /// Tokens trained on.
+    pub(super) tokens: u64,
+    /// The newest whole checkpoint: steps done, and its folder.
+    pub(super) saved: Option<(u64, PathBuf)>,
+    /// Makes samples; none if the model has no words.
+    pub(super) storyteller: Option<Storyteller<'a>>,
+    pub(super) host: Host<'h>,
+}
+
+impl Session<'_, '_> {
+    /// Steps until the last one or until asked to stop; then a checkpoint and the model. Says whether it was stopped.
+    pub(super) fn run(mut self) -> Result<bool, RunError> {
+        let steps = self.settings.steps;
+        let mut held_out_loss = None;
+        while self.done < steps && !(self.host.stop)() {
+            held_out_loss = self.step()?;
+            if is_due(self.settings.sample_every, self.done) && self.done < steps {
+                self.sample()?;
+            }
+            if is_due(self.settings.checkpoint_every, self.done) && self.done < steps {
+                self.checkpoint()?;
+            }
+        }
+        self.checkpoint()?;
+        self.write_model()?;
+        let interrupted = self.done < steps;
+        if !interrupted {
+            self.sample()?;
+        }
+        let (step, model) = (self.done, self.folder.model());
+        (self.host.emit)(Event::Finished { step, steps, interrupted, held_out_loss, model });
+        Ok(interrupted)
+    }
+
+    /// One step, its evaluation if one is due, and its line of metrics.
+    fn step(&mut self) -> Result<Option<f64>, RunError> {
+        let started = Instant::now();
+        let report = self.learn()?;
+        let step_ms = started.elapsed().as_secs_f64() * 1e3;
+        self.done += 1;
+        self.tokens += report.tokens;
+        let due = is_due(self.settings.eval_every, self.done) || self.done == self.settings.steps;
+        let eval_loss = if due { self.evaluate()? } else { None };
+        let metrics = Metrics {
+            step: self.done,
+            loss: report.loss,
+            lr: report.lr,
+            grad_norm: report.grad_norm,
+            tokens: self.tokens,
+            step_ms,
+            tokens_per_second: report.tokens as f64 / (step_ms / 1e3).max(1e-9),
+            loss_scale: report.loss_scale,
+            eval_loss,
+        };
+        self.metrics.append(&metrics)?;
+        (self.host.emit)(Event::Step(metrics));
+        if let Some(loss) = eval_loss {
+            (self.host.emit)(Event::Evaluated { step: self.done, loss });
+        }
+        Ok(eval_loss)
+    }
+
+    fn learn(&mut self) -> Result<StepReport, RunError> {
+        let order = &mut self.order;
+        self.trainer.step(&mut |batch| order.next_batch(batch)).map_err(|source| {
+            let kept = match &self.saved {
+                Some((_, path)) => format!("the last good checkpoint is {}", path.display()),
+                None => "there is no checkpoint yet".to_owned(),
+            };
+            RunError::Step { source, kept }
+        })
+    }
+
+    /// The loss on held-out windows; none if there is nothing to evaluate on.
+    fn evaluate(&mut self) -> Result<Option<f64>, RunError> {
+        let RunSettings { batch_size, seq, .. } = *self.settings;
+        let Some(held_out) = &self.prepared.held_out else { return Ok(None) };
+        let limit = (EVALUATION_TOKENS / seq).max(batch_size);
+        let windows = EvalWindows::new(held_out.clone(), batch_size, seq, limit)?;
+        Ok(Some(self.trainer.evaluate(&windows)?))
+    }
+
+    fn checkpoint(&mut self) -> Result<(), RunError> {
+        if self.saved.as_ref().is_some_and(|(step, _)| *step == self.done) {
+            return Ok(());
+        }
+        self.metrics.sync()?;
+        let (step, progress) = (self.done, self.trainer.progress());
+        let state = TrainerState {
+            step,
+            updates: progress.updates,
+            tokens: self.tokens,
+            cursor: self.order.cursor(),
+            loss_scale: progress.loss_scale,
+            config_hash: self.settings.hash(),
+        };
+        let checkpoint = self.trainer.with_tensors(|tensors| self.checkpoints.save(&state, tensors))?;
+        self.saved = Some((step, checkpoint.clone()));
+        self.checkpoints.prune(step, self.settings.keep)?;
+        (self.host.emit)(Event::Saved { step, checkpoint });
+        Ok(())
+    }
+
+    fn write_model(&self) -> Result<(), RunError> {
+        let extra = match &self.prepared.tokenizer {
+            Some(tokenizer) => tokenizer.files()?,
+            None => Vec::new(),
+        };
+        let files = ModelFiles { special: self.special.clone(), extra };
+        let weights = self.trainer.weights();
+        let values = weights.arena().read().to_vec();
+        let Some(parameters) = Parameters::from_parts(weights.table().clone(), values) else { return Ok(()) };
+        Ok(hf::save(&self.folder.model(), &parameters, &files)?)
+    }
+
+    fn sample(&mut self) -> Result<(), RunError> {
+        let Some(storyteller) = &mut self.storyteller else { return Ok(()) };
+        let text = storyteller.tell()?;
+        (self.host.emit)(Event::Sample { step: self.done, text });
+        Ok(())
+    }
+}
+
+/// Whether something that happens `every` so many steps happens after `done`; 0 is never.
+fn is_due(every: u64, done: u64) -> bool {
+    every > 0 && done.is_multiple_of(every)
+}

@@ -1,0 +1,198 @@
+//! Beginning a run, and going on with one.
+
+use std::sync::Arc;
+
+use ferrane_engine::Engine;
+use ferrane_model::{Parameters, hf, stage::Tokens};
+
+use super::prepare::{Prepared, prepare, special_tokens};
+use super::session::{Host, Outcome, Session};
+use super::storyteller::Storyteller;
+use super::{Event, RunError, RunFolder, RunSettings, Source};
+use crate::checkpoint::{CheckpointFolder, WholeCheckpoint};
+use crate::data::BatchOrder;
+use crate::loss_scale::LossScaleConfig;
+use crate::metrics::MetricsLog;
+use crate::trainer::{Progress, StepSettings, Trainer};
+
+/// The engine of a run and what to call it.
+pub struct EngineHandle {
+    /// The engine.
+    pub engine: Arc<dyn Engine>,
+    /// Its name and what it follows, for people.
+    pub title: String,
+    /// Threads for what the host does.
+    pub threads: usize,
+}
+
+/// Trains a new run to its end. If it cannot begin, its folder is as before.
+///
+/// # Errors
+/// Data or weights that cannot be used, an engine that refuses the model, a loss that is not finite, a disk that is full.
+pub fn begin(
+    folder: RunFolder,
+    settings: RunSettings,
+    engine: EngineHandle,
+    host: Host<'_>,
+) -> Result<Outcome, RunError> {
+    let ready = match Ready::new(&folder, settings, &engine, None, &mut *host.emit) {
+        Ok(ready) => ready,
+        Err(error) => {
+            folder.abandon();
+            return Err(error);
+        }
+    };
+    ready.run(&folder, &engine, host)
+}
+
+/// Goes on with a run from its last whole checkpoint, or from its beginning if it has none. `settings` are those of the
+/// run; steps, and how often to save, evaluate and sample, may differ from the saved ones.
+///
+/// # Errors
+/// As [`begin`]; and no checkpoint being whole, or fewer steps asked for than are done. Nothing is deleted.
+pub fn resume(
+    folder: RunFolder,
+    settings: RunSettings,
+    engine: EngineHandle,
+    host: Host<'_>,
+) -> Result<Outcome, RunError> {
+    let checkpoint = CheckpointFolder::new(folder.checkpoints()).latest_whole()?;
+    if let Some(whole) = &checkpoint {
+        for damaged in &whole.damaged {
+            let (bad, damage, good) = (damaged.path.display(), &damaged.damage, whole.path.display());
+            let message = format!("checkpoint {bad} is damaged: {damage}; going on from {good} instead");
+            (host.emit)(Event::Warning { message });
+        }
+        let done = whole.state.step;
+        if done > settings.steps {
+            return Err(RunError::TooFewSteps { run: folder.root().to_owned(), done, steps: settings.steps });
+        }
+    }
+    Ready::new(&folder, settings, &engine, checkpoint, &mut *host.emit)?.run(&folder, &engine, host)
+}
+
+/// All that a run needs before its next step.
+struct Ready {
+    settings: RunSettings,
+    prepared: Prepared,
+    trainer: Trainer,
+    order: BatchOrder,
+    from: Option<WholeCheckpoint>,
+}
+
+impl Ready {
+    fn new(
+        folder: &RunFolder,
+        mut settings: RunSettings,
+        engine: &EngineHandle,
+        from: Option<WholeCheckpoint>,
+        emit: &mut dyn FnMut(Event),
+    ) -> Result<Self, RunError> {
+        let prepared = prepare(folder, &settings, emit)?;
+        settings.shape.vocab = prepared.vocab;
+        if let Some(whole) = &from
+            && whole.state.config_hash != settings.hash()
+        {
+            return Err(RunError::Edited {
+                path: folder.root().join("config.toml"),
+                checkpoint: whole.path.clone(),
+            });
+        }
+        folder.write_settings(&settings)?;
+
+        let parameters = first_parameters(&settings, from.is_some(), emit)?;
+        emit(Event::Preparing { what: "compiling the model's programs".to_owned() });
+        let (on, step) = (Arc::clone(&engine.engine), step_settings(&settings, engine)?);
+        let mut trainer = Trainer::new(on, parameters, step, engine.threads)?;
+        let (train, seq) = (prepared.train.clone(), settings.seq);
+        let order = match &from {
+            Some(whole) => {
+                restore(&mut trainer, whole)?;
+                BatchOrder::resume(train, seq, &whole.state.cursor)?
+            }
+            None => BatchOrder::new(train, seq, settings.order, settings.seed)?,
+        };
+        Ok(Self { settings, prepared, trainer, order, from })
+    }
+
+    fn run(self, folder: &RunFolder, engine: &EngineHandle, host: Host<'_>) -> Result<Outcome, RunError> {
+        let Self { settings, prepared, trainer, order, from } = self;
+        let (done, tokens) = from.as_ref().map_or((0, 0), |whole| (whole.state.step, whole.state.tokens));
+        (host.emit)(Event::Started {
+            run: folder.root().to_owned(),
+            engine: engine.title.clone(),
+            parameters: settings.shape.parameters(),
+            vocab: settings.shape.vocab,
+            train_tokens: prepared.train.len(),
+            held_out_tokens: prepared.held_out.as_ref().map_or(0, |held| held.len()),
+            tokens_per_step: (settings.micro_batches * settings.batch_size * settings.seq) as u64,
+            done,
+            steps: settings.steps,
+        });
+        let storyteller = prepared.tokenizer.as_ref().map(|tokenizer| {
+            let (on, weights) = (Arc::clone(&engine.engine), trainer.weights().clone());
+            Storyteller::new(on, engine.threads, weights, tokenizer, settings.seed)
+        });
+        let session = Session {
+            folder,
+            settings: &settings,
+            prepared: &prepared,
+            special: special_tokens(&settings, &prepared)?,
+            trainer,
+            order,
+            metrics: MetricsLog::open(&folder.metrics(), done)?,
+            checkpoints: CheckpointFolder::new(folder.checkpoints()),
+            done,
+            tokens,
+            saved: from.map(|whole| (whole.state.step, whole.path)),
+            storyteller,
+            host,
+        };
+        Ok(Outcome {
+            run: folder.root().to_owned(),
+            interrupted: session.run()?,
+            steps: settings.steps,
+            has_tokenizer: prepared.tokenizer.is_some(),
+            prompt: if settings.source() == Source::Stories { "One day" } else { "The" },
+        })
+    }
+}
+
+/// Fresh or given weights; zeros if a checkpoint is going to replace them.
+fn first_parameters(
+    settings: &RunSettings,
+    replaced: bool,
+    emit: &mut dyn FnMut(Event),
+) -> Result<Parameters, RunError> {
+    match &settings.init {
+        _ if replaced => Ok(Parameters::zeros(&settings.shape)?),
+        None => Ok(Parameters::init(&settings.shape, settings.seed)?),
+        Some(folder) => {
+            let loaded = hf::load(folder)?;
+            loaded.warnings.into_iter().for_each(|message| emit(Event::Warning { message }));
+            Ok(loaded.parameters)
+        }
+    }
+}
+
+fn step_settings(settings: &RunSettings, engine: &EngineHandle) -> Result<StepSettings, RunError> {
+    // fp32 gradients need no scale.
+    let half = engine.engine.profile().compute.value == ferrane_mil::DType::Fp16;
+    Ok(StepSettings {
+        tokens: Tokens { batch: settings.batch_size, seq: settings.seq },
+        micro_batches: settings.micro_batches,
+        adamw: settings.adamw(),
+        clip: settings.clip,
+        schedule: settings.schedule()?,
+        loss_scale: if half { LossScaleConfig::DYNAMIC } else { LossScaleConfig::FIXED },
+    })
+}
+
+fn restore(trainer: &mut Trainer, whole: &WholeCheckpoint) -> Result<(), RunError> {
+    let state = &whole.state;
+    let progress = Progress { step: state.step, updates: state.updates, loss_scale: state.loss_scale };
+    trainer.restore(progress, |tensors| {
+        CheckpointFolder::load(&whole.path, tensors)?;
+        Ok(())
+    })
+}

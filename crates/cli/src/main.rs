@@ -1,3 +1,41 @@
-//! The `ferrane` command.
+//! The `ferrane` command: trains, fine-tunes and runs transformers through MIL programs.
+//!
+//! Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C.
 
-fn main() {}
+mod data;
+mod engine;
+mod failure;
+mod generate;
+mod interrupt;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Train and run transformers through the MIL programs of Apple's Neural Engine, on it or on its simulation anywhere.
+#[derive(Parser)]
+#[command(name = "ferrane", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(Box<train::Args>),
+    Generate(generate::Args),
+    Data(data::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Train(args) => train::run(*args),
+        Command::Generate(args) => generate::run(args),
+        Command::Data(args) => data::run(args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}

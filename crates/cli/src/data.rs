@@ -1,0 +1,52 @@
+//! `ferrane data`: corpora.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Subcommand, value_parser};
+use ferrane_model::{hf, stories};
+
+use crate::failure::Failure;
+
+/// Make data to train on.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    Stories(Stories),
+}
+
+/// Write the built-in stories to a text file.
+///
+/// The stories come from a seeded generator: the same seed gives the same stories everywhere.
+#[derive(clap::Args)]
+struct Stories {
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Write whole stories until there are this many bytes
+    #[arg(long, value_name = "N", default_value_t = 4 << 20, value_parser = value_parser!(u64).range(1..=1 << 32))]
+    bytes: u64,
+    /// Seed of the generator
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
+    let What::Stories(Stories { out, bytes, seed }) = args.what;
+    if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent)
+            .map_err(|error| Failure::Failed(format!("cannot create {}: {error}", parent.display())))?;
+    }
+    let written = stories::corpus(seed, bytes as usize);
+    let text = stories::to_text(&written);
+    hf::write_atomically(&out, |writer| writer.write_all(text.as_bytes())).map_err(Failure::failed)?;
+    writeln!(io::stdout(), "{}: {} stories, {} bytes", out.display(), written.len(), text.len())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,185 @@
+//! `ferrane generate`: text from a trained model.
+
+use std::io::{self, Write as _};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use ferrane_model::tokenizer::TOKENIZER_FILE;
+use ferrane_model::{StreamDecoder, Tokenizer, hf};
+use ferrane_runtime::{Ended, Generator, Sampler, Sampling, Weights};
+use ferrane_train::run::{EngineChoice, Numerics};
+
+use crate::engine;
+use crate::failure::Failure;
+use crate::train::args::{parse_engine, parse_numerics};
+
+/// Continue a prompt with a trained model, printing text as it comes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A run's folder or a Hugging Face model folder
+    #[arg(long, value_name = "RUN|DIR")]
+    model: PathBuf,
+    /// Text to continue; empty to begin a new text
+    #[arg(long, value_name = "TEXT", default_value = "", conflicts_with = "prompt_tokens")]
+    prompt: String,
+    /// Tokens to continue, for a model without a tokenizer; tokens are printed, not text
+    #[arg(long, value_name = "1,2,3", value_delimiter = ',', num_args = 1)]
+    prompt_tokens: Option<Vec<u32>>,
+    /// 0 takes the likeliest token every time; higher is more varied
+    #[arg(long, value_name = "T", default_value_t = 0.8)]
+    temperature: f32,
+    /// Choose among the likeliest tokens that together have this probability
+    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    top_p: f32,
+    /// Choose among this many of the likeliest tokens; 0 for all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    top_k: usize,
+    /// Seed of the choices: the same seed gives the same text
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Stop after this many tokens if the text has not ended
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    max_tokens: usize,
+    /// auto, ane, sim or cpu
+    #[arg(long, value_name = "ENGINE", default_value = "auto", value_parser = parse_engine)]
+    engine: EngineChoice,
+    /// The chip whose profile the engine follows
+    #[arg(long, value_name = "CHIP", default_value = "m4")]
+    chip: String,
+    /// How the simulated engine computes: fast or faithful
+    #[arg(long, value_name = "NUMERICS", default_value = "fast", value_parser = parse_numerics)]
+    numerics: Numerics,
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
+    let sampling = Sampling { temperature: args.temperature, top_p: args.top_p, top_k: args.top_k };
+    let mut sampler = Sampler::new(sampling, args.seed).map_err(Failure::usage)?;
+    let folder = model_folder(&args.model)?;
+    let loaded = hf::load(&folder).map_err(Failure::failed)?;
+    for warning in &loaded.warnings {
+        writeln!(io::stderr(), "warning: {warning}")?;
+    }
+    let prompt = Prompt::new(&args, &folder, &loaded.config.special)?;
+    let (engine, _) = engine::open(args.engine, &args.chip, args.numerics)?;
+    let mut generator = Generator::new(engine, Weights::new(loaded.parameters), engine::threads());
+    prompt.print(&mut generator, &mut sampler, &loaded.config.special.eos, args.max_tokens)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The model's folder: of a run, its `model/`.
+fn model_folder(given: &Path) -> Result<PathBuf, Failure> {
+    if !given.exists() {
+        return Err(Failure::Usage(format!(
+            "cannot find --model {}; give a run or a model folder",
+            given.display()
+        )));
+    }
+    let inside = given.join("model");
+    if inside.join(hf::CONFIG_FILE).exists() {
+        return Ok(inside);
+    }
+    if given.join("config.toml").exists() {
+        return Err(Failure::Failed(format!(
+            "{0} holds a run that has not written its model yet; go on with `ferrane train --resume {0}`",
+            given.display()
+        )));
+    }
+    Ok(given.to_path_buf())
+}
+
+/// What to continue, and how to show it.
+enum Prompt {
+    Text { tokenizer: Box<Tokenizer>, text: String, tokens: Vec<u32> },
+    Tokens(Vec<u32>),
+}
+
+impl Prompt {
+    fn new(args: &Args, folder: &Path, special: &ferrane_model::SpecialTokens) -> Result<Self, Failure> {
+        if let Some(tokens) = &args.prompt_tokens {
+            return Ok(Prompt::Tokens(tokens.clone()));
+        }
+        if !folder.join(TOKENIZER_FILE).exists() {
+            return Err(Failure::Usage(format!(
+                "{} has no tokenizer.json, so --prompt cannot be turned into tokens; \
+                 add the model's tokenizer, or give tokens with --prompt-tokens 1,2,3",
+                folder.display()
+            )));
+        }
+        let tokenizer = Tokenizer::load(folder).map_err(Failure::failed)?;
+        let mut tokens: Vec<u32> = special.bos.or(special.eos.first().copied()).into_iter().collect();
+        tokens.extend(tokenizer.encode(&args.prompt).map_err(Failure::failed)?);
+        if tokens.is_empty() {
+            return Err(Failure::usage("the model has no begin token; give a --prompt"));
+        }
+        Ok(Prompt::Text { tokenizer: Box::new(tokenizer), text: args.prompt.clone(), tokens })
+    }
+
+    fn print(
+        &self,
+        generator: &mut Generator,
+        sampler: &mut Sampler,
+        ends: &[u32],
+        max_tokens: usize,
+    ) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        let mut printer = match self {
+            Prompt::Text { tokenizer, text, .. } => {
+                write!(out, "{text}")?;
+                out.flush()?;
+                Printer::Text(tokenizer.stream())
+            }
+            Prompt::Tokens(_) => Printer::Tokens { first: true },
+        };
+        let (Prompt::Text { tokens, .. } | Prompt::Tokens(tokens)) = self;
+
+        let mut failure = None;
+        let receive = |token| match printer.show(token, &mut out) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        };
+        let ended = generator.continue_prompt(tokens, ends, max_tokens, sampler, receive);
+        match (ended.map_err(Failure::failed)?, failure) {
+            (Ended::Stopped, Some(failure)) => return Err(failure),
+            _ => printer.finish(&mut out)?,
+        }
+        writeln!(out)?;
+        Ok(())
+    }
+}
+
+/// Prints tokens as they come.
+enum Printer<'a> {
+    Text(StreamDecoder<'a>),
+    Tokens { first: bool },
+}
+
+impl Printer<'_> {
+    fn show(&mut self, token: u32, out: &mut impl io::Write) -> Result<(), Failure> {
+        match self {
+            Printer::Text(stream) => {
+                let text = stream.push(token).map_err(Failure::failed)?;
+                if !text.is_empty() {
+                    out.write_all(text.as_bytes())?;
+                    out.flush()?;
+                }
+            }
+            Printer::Tokens { first } => {
+                let separator = if std::mem::replace(first, false) { "" } else { "," };
+                write!(out, "{separator}{token}")?;
+                out.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, out: &mut impl io::Write) -> Result<(), Failure> {
+        if let Printer::Text(stream) = self {
+            out.write_all(stream.finish().map_err(Failure::failed)?.as_bytes())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,53 @@
+//! Events in words.
+
+use ferrane_train::run::Event;
+
+use super::progress::short;
+
+/// The lines that tell people of an event; steps have the progress line instead.
+pub(super) fn lines(event: &Event) -> Vec<String> {
+    match event {
+        Event::Preparing { what } => vec![format!("{what} ...")],
+        Event::Started {
+            run,
+            engine,
+            parameters,
+            vocab,
+            train_tokens,
+            held_out_tokens,
+            tokens_per_step,
+            done,
+            steps,
+        } => {
+            let mut lines = vec![
+                format!("model    {:.2} M parameters, {vocab} tokens", *parameters as f64 / 1e6),
+                format!(
+                    "data     {} tokens, {} held out",
+                    short(*train_tokens as f64),
+                    short(*held_out_tokens as f64)
+                ),
+                format!("engine   {engine}"),
+                format!("run      {}", run.display()),
+                format!("training {steps} steps of {tokens_per_step} tokens"),
+            ];
+            if *done > 0 {
+                lines.push(format!("going on after step {done}"));
+            }
+            lines
+        }
+        Event::Step(_) | Event::Warning { .. } | Event::Saved { .. } => Vec::new(),
+        Event::Evaluated { step, loss } => {
+            vec![format!("held-out loss after step {step}: {loss:.3} (perplexity {:.2})", loss.exp())]
+        }
+        Event::Sample { step, text } => {
+            let mut lines = vec![String::new(), format!("sample after step {step}:"), String::new()];
+            lines.extend(text.lines().map(|line| format!("    {line}")));
+            lines.push(String::new());
+            lines
+        }
+        Event::Finished { step, interrupted, model, .. } => {
+            let how = if *interrupted { "stopped" } else { "done" };
+            vec![format!("{how} after step {step}; the model is in {}", model.display())]
+        }
+    }
+}

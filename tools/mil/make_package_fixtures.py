@@ -218,8 +218,7 @@ def element_types(out):
             y = mb.cast(x=mb.const(val=small.astype(dtype), name=f"few_{np.dtype(dtype).name}"), dtype="fp32")
             x = mb.add(x=x, y=y)
         many = mb.const(val=np.arange(24, dtype=np.float32).reshape(4, 6), name="many_float32")
-        many = mb.reshape(x=mb.reduce_sum(x=many, axes=[0]), shape=[2, 3])
-        x = mb.add(x=x, y=many)
+        x = mb.add(x=x, y=mb.slice_by_size(x=many, begin=[1, 2], size=[2, 3]))
         for dtype, low in ((np.int8, -12), (np.uint8, 0), (np.int16, -12), (np.uint16, 0), (np.int32, -12)):
             y = mb.const(val=np.arange(low, low + 12, dtype=dtype).reshape(4, 3), name=f"many_{np.dtype(dtype).name}")
             x = mb.add(x=x, y=mb.slice_by_size(x=mb.cast(x=y, dtype="fp32"), begin=[0, 0], size=[2, 3]))

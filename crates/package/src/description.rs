@@ -237,7 +237,10 @@ impl Description {
 }
 
 fn feature(f: &Function, id: ValueId) -> Result<Feature, PackageError> {
-    let value = f.value(id);
+    let Some(value) = f.values.get(id.index()) else {
+        let reason = format!("the value {} does not exist", id.0);
+        return Err(PackageError::invalid(format!("function `{}`", f.name), reason));
+    };
     let place = || format!("function `{}`, `{}`", f.name, shorten(&value.name));
     let Type::Tensor(TensorType { dtype, shape }) = &value.ty else {
         let reason =

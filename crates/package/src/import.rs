@@ -40,17 +40,27 @@ pub struct Imported {
 pub fn import(path: impl AsRef<Path>) -> Result<Imported, PackageError> {
     let file = model_file(path.as_ref())?;
     let bytes = read_limited(&file, MODEL_LIMIT)?;
-    refuse_other_kinds(&file, &bytes)?;
-    let model = Model::decode(bytes.as_slice()).map_err(|e| unreadable(&file, e))?;
-    drop(bytes);
+    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    read(&file, &bytes, Weights::Folder(folder.into()))
+}
+
+/// Reads a model file that is already in memory; its weights are looked for in `weights`.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_bytes(bytes: &[u8], weights: Weights) -> Result<Imported, PackageError> {
+    read(Path::new("memory"), bytes, weights)
+}
+
+fn read(file: &Path, bytes: &[u8], weights: Weights) -> Result<Imported, PackageError> {
+    refuse_other_kinds(file, bytes)?;
+    let model = Model::decode(bytes).map_err(|e| unreadable(file, e))?;
     let Some(program) = model.ml_program else {
-        return Err(PackageError::NotAModel { path: file, reason: "it holds no model".into() });
+        return Err(PackageError::NotAModel { path: file.into(), reason: "it holds no model".into() });
     };
     let mut warnings = Vec::new();
     let program = read_program(program, &mut warnings)?;
     let (description, metadata) = Description::from_proto(model.description.unwrap_or_default())?;
-    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let weights = Weights::Folder(folder.into());
     weights::check(&program, &weights, &mut warnings)?;
     Ok(Imported {
         program,

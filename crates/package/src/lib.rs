@@ -13,6 +13,8 @@
 mod description;
 mod error;
 mod export;
+#[cfg(test)]
+mod hostile;
 mod import;
 mod layout;
 mod program;
@@ -22,5 +24,5 @@ mod weights;
 pub use description::{ArrayType, ColorSpace, Description, Feature, FeatureType, Interface, Metadata};
 pub use error::{Feature as UnsupportedFeature, PackageError};
 pub use export::{ExportOptions, Exported, export};
-pub use import::{Imported, import};
+pub use import::{Imported, import, import_bytes};
 pub use weights::Weights;

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use ferrane_mil::blob::{self, ALIGNMENT, BlobWriter, SENTINEL, VERSION};
 use ferrane_mil::{Arg, Attr, BlobRef, Constant, DType, Function, Op, Operand, Payload, Program, TensorType};
 
 use crate::PackageError;
@@ -27,6 +28,15 @@ impl Weights {
     /// No weights at all.
     pub fn none() -> Self {
         Weights::Memory(BTreeMap::new())
+    }
+
+    /// The packed elements of a weight, as its file holds them: little-endian, those of less than a byte from the lowest bit
+    /// upwards.
+    ///
+    /// # Errors
+    /// When the weight is not there or has another size than `ty`.
+    pub fn bytes(&self, blob: &BlobRef, ty: &TensorType) -> Result<Vec<u8>, PackageError> {
+        Files::new(self).bytes(Place::Program, blob, ty)
     }
 
     /// Opens the weight file that a program calls `written`.
@@ -62,40 +72,9 @@ pub trait ReadSeek: Read + Seek {}
 
 impl<T: Read + Seek> ReadSeek for T {}
 
-// A weight file (blob storage, version 2) is a 64-byte header and then, each at a multiple of 64, a 64-byte metadata
-// record per weight and its data. All numbers are little-endian.
-const ALIGNMENT: u64 = 64;
-const VERSION: u32 = 2;
-const SENTINEL: u32 = 0xDEAD_BEEF;
-
-/// Element types and their numbers in weight files.
-const NUMBERS: [(DType, u32); 17] = [
-    (DType::Fp16, 1),
-    (DType::Fp32, 2),
-    (DType::Uint8, 3),
-    (DType::Int8, 4),
-    (DType::Bf16, 5),
-    (DType::Int16, 6),
-    (DType::Uint16, 7),
-    (DType::Int4, 8),
-    (DType::Uint1, 9),
-    (DType::Uint2, 10),
-    (DType::Uint4, 11),
-    (DType::Uint3, 12),
-    (DType::Uint6, 13),
-    (DType::Int32, 14),
-    (DType::Uint32, 15),
-    (DType::Fp8E4M3, 16),
-    (DType::Fp8E5M2, 17),
-];
-
-fn number(dtype: DType) -> Option<u32> {
-    NUMBERS.iter().find(|row| row.0 == dtype).map(|row| row.1)
-}
-
 /// One weight of a weight file.
 struct Chunk {
-    number: u32,
+    dtype: Option<DType>,
     start: u64,
     bytes: u64,
 }
@@ -116,7 +95,7 @@ fn find_chunk(file: &mut dyn ReadSeek, offset: u64, ty: &TensorType) -> Result<C
     if u32_at(0) != SENTINEL {
         return Err(format!("no metadata is there (it begins {:#010x}, not {SENTINEL:#010x})", u32_at(0)));
     }
-    let chunk = Chunk { number: u32_at(4), start: u64_at(16), bytes: u64_at(8) };
+    let chunk = Chunk { dtype: blob::type_of_code(u32_at(4)), start: u64_at(16), bytes: u64_at(8) };
     let expected = ty.bytes() as u64;
     if chunk.bytes != expected {
         return Err(format!("it has {} bytes, but a {ty} has {expected}", chunk.bytes));
@@ -155,7 +134,7 @@ pub(crate) fn check(
     let mut mislabelled = 0;
     for_each_weight(program, &mut |place, blob, ty| {
         let chunk = files.chunk(place, blob, ty)?;
-        mislabelled += usize::from(Some(chunk.number) != number(ty.dtype));
+        mislabelled += usize::from(chunk.dtype != Some(ty.dtype));
         Ok(())
     })?;
     if mislabelled > 0 {
@@ -189,13 +168,28 @@ impl<'a> Files<'a> {
     }
 
     fn chunk(&mut self, place: Place<'_>, blob: &BlobRef, ty: &TensorType) -> Result<Chunk, PackageError> {
-        find_chunk(self.file(&blob.path)?, blob.offset, ty).map_err(|reason| PackageError::Weight {
-            place: place.to_string(),
-            file: shorten(&blob.path),
-            offset: blob.offset,
-            reason,
-        })
+        find_chunk(self.file(&blob.path)?, blob.offset, ty).map_err(|reason| fault(place, blob, reason))
     }
+
+    /// The packed elements. No more memory is taken than the file has bytes.
+    fn bytes(&mut self, place: Place<'_>, blob: &BlobRef, ty: &TensorType) -> Result<Vec<u8>, PackageError> {
+        let chunk = self.chunk(place, blob, ty)?;
+        let file = self.file(&blob.path)?;
+        let mut bytes = Vec::new();
+        let read = file
+            .seek(SeekFrom::Start(chunk.start))
+            .and_then(|_| file.take(chunk.bytes).read_to_end(&mut bytes));
+        read.map_err(|e| fault(place, blob, e.to_string()))?;
+        if bytes.len() as u64 != chunk.bytes {
+            return Err(fault(place, blob, "its file became shorter while it was read".into()));
+        }
+        Ok(bytes)
+    }
+}
+
+fn fault(place: Place<'_>, blob: &BlobRef, reason: String) -> PackageError {
+    let place = place.to_string();
+    PackageError::Weight { place, file: shorten(&blob.path), offset: blob.offset, reason }
 }
 
 /// Visits every weight of a program, in program order; one that is used several times, several times.
@@ -261,9 +255,7 @@ pub(crate) fn copy(program: &Program, weights: &Weights, to: &Path) -> Result<Co
     let mut files = Files::new(weights);
     let mut offsets = Offsets::new();
     let mut types: HashMap<BlobRef, TensorType> = HashMap::new();
-    let mut out: Option<File> = None;
-    let mut end = ALIGNMENT;
-    let failed = || PackageError::io("write", to);
+    let mut writer: Option<BlobWriter<File>> = None;
     for_each_weight(program, &mut |place, blob, ty| {
         if let Some(first) = types.get(blob) {
             if first.dtype != ty.dtype || first.bytes() != ty.bytes() {
@@ -272,42 +264,21 @@ pub(crate) fn copy(program: &Program, weights: &Weights, to: &Path) -> Result<Co
             }
             return Ok(());
         }
-        let Some(number) = number(ty.dtype) else {
-            return Err(PackageError::invalid(
-                place,
-                format!("weights of {} cannot be in a weight file", ty.dtype),
-            ));
-        };
-        let chunk = files.chunk(place, blob, ty)?;
-        let out = match &mut out {
+        let bytes = files.bytes(place, blob, ty)?;
+        let out = match &mut writer {
             Some(out) => out,
-            none => none.insert(create(to)?),
+            none => none.insert(BlobWriter::new(create(to)?).map_err(|e| fault(place, blob, e.to_string()))?),
         };
-        let elements = ty.elements();
-        let padding_bits = (8 * chunk.bytes).saturating_sub((elements * ty.dtype.bits()) as u64);
-        let metadata = metadata(number, chunk.bytes, end + ALIGNMENT, padding_bits);
-        out.seek(SeekFrom::Start(end)).and_then(|_| out.write_all(&metadata)).map_err(failed())?;
-        let file = files.file(&blob.path)?;
-        file.seek(SeekFrom::Start(chunk.start)).map_err(failed())?;
-        let copied = io::copy(&mut file.take(chunk.bytes), out).map_err(failed())?;
-        if copied != chunk.bytes {
-            return Err(PackageError::invalid(place, "its weight file became shorter while it was copied"));
-        }
-        offsets.insert(blob.clone(), end);
+        let offset =
+            out.chunk(ty.dtype, ty.elements(), &bytes).map_err(|e| fault(place, blob, e.to_string()))?;
+        offsets.insert(blob.clone(), offset);
         types.insert(blob.clone(), ty.clone());
-        end = (end + ALIGNMENT + chunk.bytes).next_multiple_of(ALIGNMENT);
         Ok(())
     })?;
-    let Some(mut out) = out else { return Ok(Copied { offsets, bytes: 0 }) };
-    let count = u32::try_from(offsets.len()).map_err(|_| {
-        PackageError::invalid(Place::Program, "it has more weights than a weight file can have")
-    })?;
-    let mut header = [0; ALIGNMENT as usize];
-    header[..4].copy_from_slice(&count.to_le_bytes());
-    header[4..8].copy_from_slice(&VERSION.to_le_bytes());
-    out.seek(SeekFrom::Start(0)).and_then(|_| out.write_all(&header)).map_err(failed())?;
-    out.set_len(end).and_then(|()| out.sync_all()).map_err(failed())?;
-    Ok(Copied { offsets, bytes: end })
+    let Some(writer) = writer else { return Ok(Copied { offsets, bytes: 0 }) };
+    let file = writer.finish().map_err(|e| PackageError::io("write", to)(io::Error::other(e)))?;
+    let written = file.sync_all().and_then(|()| file.metadata());
+    Ok(Copied { offsets, bytes: written.map_err(PackageError::io("write", to))?.len() })
 }
 
 fn create(to: &Path) -> Result<File, PackageError> {
@@ -315,14 +286,4 @@ fn create(to: &Path) -> Result<File, PackageError> {
         std::fs::create_dir_all(folder).map_err(PackageError::io("create", folder))?;
     }
     File::create_new(to).map_err(PackageError::io("create", to))
-}
-
-fn metadata(number: u32, bytes: u64, start: u64, padding_bits: u64) -> [u8; 64] {
-    let mut record = [0; 64];
-    record[..4].copy_from_slice(&SENTINEL.to_le_bytes());
-    record[4..8].copy_from_slice(&number.to_le_bytes());
-    record[8..16].copy_from_slice(&bytes.to_le_bytes());
-    record[16..24].copy_from_slice(&start.to_le_bytes());
-    record[24..32].copy_from_slice(&padding_bits.to_le_bytes());
-    record
 }

@@ -16,6 +16,9 @@ mod weights;
 pub use error::{EngineError, Status};
 pub use kernel::{Engine, Kernel, Port};
 pub use legalise::{LegaliseError, legalise};
-pub use profile::{Confidence, Dialect, Figure, Limits, Ports, Profile, ProfileError};
+pub use profile::{
+    AccumulatorKind, Compile, Confidence, Dialect, Effect, Figure, Limits, Numerics, Ports, Power, Profile,
+    ProfileError, Quirk, Speed,
+};
 pub use surface::{DeviceMemory, HostMemory, HostView, Surface, SurfaceError, round_to_fp16};
 pub use weights::{WeightFiles, WeightsError};

@@ -4,9 +4,9 @@ use std::sync::{Arc, RwLockReadGuard, RwLockWriteGuard};
 
 use ferrane_engine::{
     Engine, EngineError, HostMemory, Kernel, Port, Profile, Status, Surface, SurfaceError, WeightFiles,
-    round_to_fp16,
+    WeightsError, round_to_fp16,
 };
-use ferrane_mil::{BlobRef, DType, TensorType, Verified};
+use ferrane_mil::{BlobRef, DType, Function, TensorType, Verified, blob::BlobFile};
 
 use crate::{Executable, Numerics, Options, Weights};
 
@@ -73,6 +73,7 @@ impl HostKernel {
     ) -> Result<Self, EngineError> {
         let function = program.main();
         let (inputs, outputs) = Port::of(function)?;
+        Files(weights).check(function)?;
         let executable =
             Executable::compile(function, &Files(weights), options).map_err(|e| EngineError::Compile {
                 engine: engine.into(),
@@ -223,9 +224,29 @@ impl<'a> Sink<'a> {
 /// Weight files as the executor reads them.
 struct Files<'a>(&'a WeightFiles);
 
+impl Files<'_> {
+    fn elements(&self, blob: &BlobRef, ty: &TensorType) -> Result<Vec<f32>, WeightsError> {
+        let damaged = |reason: String| {
+            let BlobRef { path, offset } = blob.clone();
+            WeightsError::Damaged { path, offset, reason }
+        };
+        let file = BlobFile::parse(self.0.file(&blob.path)?).map_err(|e| damaged(e.to_string()))?;
+        Ok(file.chunk(blob.offset, ty).map_err(|e| damaged(e.to_string()))?.to_f32())
+    }
+
+    /// Says what is wrong with the weights of `function`, which [`Weights::read`] cannot.
+    fn check(&self, function: &Function) -> Result<(), WeightsError> {
+        for constant in function.values.iter().filter_map(|v| v.constant.as_ref()) {
+            if let Some(blob) = constant.blob_ref() {
+                self.elements(blob, &constant.ty)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Weights for Files<'_> {
     fn read(&self, blob: &BlobRef, ty: &TensorType) -> Option<Vec<f32>> {
-        let _ = (self.0.file(&blob.path).ok()?, ty);
-        None
+        self.elements(blob, ty).ok()
     }
 }

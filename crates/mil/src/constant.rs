@@ -60,8 +60,7 @@ impl Data {
                 matches!(dtype, DType::Int4 | DType::Int8 | DType::Int16 | DType::Int32 | DType::Int64)
             }
             Data::Uint(_) => {
-                matches!(dtype, DType::Fp8E4M3 | DType::Fp8E5M2)
-                    || (dtype.is_int() && dtype >= DType::Uint1)
+                matches!(dtype, DType::Fp8E4M3 | DType::Fp8E5M2) || (dtype.is_int() && dtype >= DType::Uint1)
             }
         }
     }

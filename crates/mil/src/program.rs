@@ -308,6 +308,7 @@ fn build_info() -> Attr {
         ("coremltools-version", "9.0"),
     ];
     let string = || Type::Tensor(TensorType::scalar(DType::String));
-    let entries = pairs.iter().map(|(k, v)| (Constant::string(*k), Attr::Constant(Constant::string(*v)))).collect();
+    let entries =
+        pairs.iter().map(|(k, v)| (Constant::string(*k), Attr::Constant(Constant::string(*v)))).collect();
     Attr::Dict(Type::Dict(Box::new(string()), Box::new(string())), entries)
 }

@@ -1,0 +1,111 @@
+//! What the simulated engine refuses, and how it binds surfaces.
+
+use ferrane_engine::{Engine, Kernel, Port, Profile, Surface, WeightFiles};
+use ferrane_mil::{Builder, DType, Function, Opset, Program, TensorType, verify};
+use ferrane_sim::SimEngine;
+
+fn m4() -> SimEngine {
+    SimEngine::new(Profile::built_in("m4").unwrap(), 1)
+}
+
+fn program(f: Function) -> ferrane_mil::Verified {
+    verify(Program::single(f)).unwrap()
+}
+
+/// `y = first − second`, inputs declared in that order.
+fn difference(first: &str, second: &str, width: usize, dtype: DType) -> Function {
+    let mut b = Builder::new("main", Opset::Ios18);
+    let ty = TensorType::new(dtype, [1, 4, 1, width]);
+    let (p, q) = (b.input(first, ty.clone()), b.input(second, ty));
+    let y = b.sub(p, q).unwrap();
+    b.finish(&[y])
+}
+
+fn compile(f: Function) -> Result<Box<dyn Kernel>, String> {
+    m4().compile(&program(f), &WeightFiles::none()).map_err(|e| e.to_string())
+}
+
+fn surfaces(ports: &[Port]) -> Vec<Surface> {
+    ports.iter().map(|p| m4().surface(p, p.bytes()).unwrap()).collect()
+}
+
+#[test]
+fn every_result_is_rounded_to_fp16() {
+    let mut kernel = compile(difference("a", "b", 64, DType::Fp16)).unwrap();
+    let (inputs, outputs) = (surfaces(kernel.inputs()), surfaces(kernel.outputs()));
+    inputs[0].write(|x| x.fill(2048.0)).unwrap();
+    inputs[1].write(|x| x.fill(-1.0)).unwrap();
+    kernel.evaluate(&inputs.iter().collect::<Vec<_>>(), &[&outputs[0]]).unwrap();
+    outputs[0].read(|y| assert_eq!(y[0], 2048.0)).unwrap();
+}
+
+#[test]
+fn surfaces_are_bound_in_alphabetical_order_whatever_was_declared() {
+    let mut kernel = compile(difference("z", "a", 64, DType::Fp16)).unwrap();
+    let (inputs, outputs) = (surfaces(kernel.inputs()), surfaces(kernel.outputs()));
+    inputs[0].write(|x| x.fill(5.0)).unwrap();
+    inputs[1].write(|x| x.fill(3.0)).unwrap();
+    kernel.evaluate(&inputs.iter().collect::<Vec<_>>(), &[&outputs[0]]).unwrap();
+    // The first surface went to `a`, so the caller who meant z − a = 2 gets its opposite, without an error.
+    outputs[0].read(|y| assert_eq!(y[0], -2.0)).unwrap();
+}
+
+#[test]
+fn an_input_below_the_least_width_compiles_but_is_not_evaluated() {
+    let mut kernel = compile(difference("a", "b", 32, DType::Fp16)).unwrap();
+    let (inputs, outputs) = (surfaces(kernel.inputs()), surfaces(kernel.outputs()));
+    let error = kernel.evaluate(&inputs.iter().collect::<Vec<_>>(), &[&outputs[0]]).unwrap_err().to_string();
+    assert!(error.contains("0x1d") && error.contains("32 wide"), "{error}");
+}
+
+#[test]
+fn surfaces_of_a_side_must_claim_the_same() {
+    let mut kernel = compile(difference("a", "b", 64, DType::Fp16)).unwrap();
+    let outputs = surfaces(kernel.outputs());
+    let a = m4().surface(&kernel.inputs()[0], 512).unwrap();
+    let b = m4().surface(&kernel.inputs()[1], 1024).unwrap();
+    let error = kernel.evaluate(&[&a, &b], &[&outputs[0]]).unwrap_err().to_string();
+    assert!(error.contains("0x1d") && error.contains("512 to 1024 bytes"), "{error}");
+}
+
+#[test]
+fn fp32_arithmetic_is_refused() {
+    let error = compile(difference("a", "b", 64, DType::Fp32)).err().unwrap();
+    assert!(error.contains("ANECCompile() FAILED") && error.contains("fp16"), "{error}");
+}
+
+#[test]
+fn a_convolution_by_an_input_is_refused() {
+    let mut b = Builder::new("main", Opset::Ios18);
+    let x = b.input("x", TensorType::fp16([1, 8, 1, 64]));
+    let w = b.input("w", TensorType::fp16([4, 8, 1, 1]));
+    let y = b.linear(x, w).unwrap();
+    let error = compile(b.finish(&[y])).err().unwrap();
+    assert!(error.contains("InvalidMILProgram") && error.contains("`w`"), "{error}");
+}
+
+#[test]
+fn extents_beyond_the_limit_are_refused() {
+    let error = compile(difference("a", "b", 65_537, DType::Fp16)).err().unwrap();
+    assert!(error.contains("ANECCompile() FAILED") && error.contains("65537 is over 65536"), "{error}");
+}
+
+#[test]
+fn a_program_of_another_dialect_is_refused() {
+    let mut old = Program::single(difference("a", "b", 64, DType::Fp16));
+    old.version = (1, 0);
+    let error = m4().compile(&verify(old).unwrap(), &WeightFiles::none()).err().unwrap().to_string();
+    assert!(error.contains("program(1.0)") && error.contains("program(1.3)"), "{error}");
+}
+
+#[test]
+fn slots_run_out_and_come_back() {
+    let engine = m4();
+    let f = program(difference("a", "b", 64, DType::Fp16));
+    let mut kernels: Vec<_> = (0..119).map(|_| engine.compile(&f, &WeightFiles::none()).unwrap()).collect();
+    let error = engine.compile(&f, &WeightFiles::none()).err().unwrap().to_string();
+    assert!(error.contains("all 119 program slots"), "{error}");
+    kernels.pop();
+    assert_eq!(engine.loaded(), 118);
+    assert!(engine.compile(&f, &WeightFiles::none()).is_ok());
+}

@@ -1,7 +1,8 @@
 //! Every diagnostic there is, with an explanation of each.
 //!
 //! Numbers are stable: a code is never given another meaning and never reused. 1–99 are the text's, 100–199 names and
-//! literals, 200–499 the verifier's, 500–599 weight files'.
+//! literals, 200–499 the verifier's, 500–599 weight files', 600–699 rules of
+//! chips.
 
 use std::fmt;
 
@@ -126,6 +127,40 @@ codes! {
     BLOB_REFERENCE = 112, "malformed BLOBFILE",
         "A reference to a weight file is BLOBFILE(path = string(\"@model_path/weights/w.bin\"), offset = uint64(64)); both \
          arguments are needed and the offset is that of the chunk's 64-byte metadata.";
+
+    // The verifier.
+    NO_ENTRY = 200, "no entry function",
+        "The function that runs is called `main`. A program with one function of another name runs that one; a program with \
+         several needs one called `main`.";
+    MISSING_ARGUMENT = 201, "missing argument",
+        "An argument without a default is not given. `ferrane mil ops` lists the arguments of every op.";
+    ARGUMENT_KIND = 202, "argument of the wrong kind",
+        "An argument is not of the kind the op takes: a computed value where a constant is meant, a tuple where one value is \
+         meant, a string where a number is meant.";
+    ARGUMENT_FIT = 203, "arguments that do not fit together",
+        "Each argument is of the right kind, but together they make no sense: extents that do not broadcast, channels that do \
+         not agree, an axis outside the shape, more or fewer results than the op has.";
+    RESULT_TYPE = 204, "result declared with another type",
+        "The type before the name of a result must be the type the op gives: its shape and element type follow from the \
+         arguments. Correct the declaration, or the arguments if the declaration is what was meant.";
+    CONSTANT_ELEMENTS = 205, "constant that does not match its type",
+        "A constant needs as many elements as its type has, each of its element type.";
+    NO_OUTPUTS = 206, "function without outputs",
+        "A function that returns nothing computes nothing. Name at least one value in `-> (…)`.";
+    NOT_IN_CATALOGUE = 207, "op that is only parsed",
+        "The op belongs to MIL, but its arguments and result are not known here, so a program that uses it can be read and \
+         printed but neither checked nor run.";
+
+    // Weight files.
+    WEIGHT_FILE = 500, "weight that cannot be read",
+        "A BLOBFILE names a file in the folder of the text (`@model_path/`) and the offset of a chunk's 64-byte metadata in it. \
+         The file must be there, must not lie outside that folder, and the chunk must have the type and size of the constant.";
+
+    // Rules of chips.
+    CHIP_RULE = 600, "rule of a chip",
+        "The program is valid MIL, but the chip's compiler or the system around it is known not to take it, or to do something \
+         else than it says. The rule's name stands in parentheses: `ferrane mil explain NAME` tells the condition, what \
+         happens, how sure that is and who found it. Rules that rest on one anecdote or that other sources contradict are notes.";
 }
 
 #[cfg(test)]

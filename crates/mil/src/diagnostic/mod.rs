@@ -7,6 +7,7 @@
 mod codes;
 mod source_map;
 mod suggest;
+mod verifier;
 
 pub use codes::Code;
 pub use source_map::{FunctionSpans, OpSpans, SourceMap};

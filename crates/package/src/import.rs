@@ -11,8 +11,9 @@ use crate::program::read::read_program;
 use crate::proto::model::{Model, OTHER_KINDS};
 use crate::{Description, Metadata, PackageError, Weights, weights};
 
-/// The largest message protobuf allows.
-pub(crate) const MODEL_LIMIT: u64 = i32::MAX as u64;
+/// The largest model file read or written. Weights are in a file of their own, so honest ones have some megabytes; the
+/// messages of a hostile one, all of them empty, take sixty times the bytes in memory.
+pub(crate) const MODEL_LIMIT: u64 = 1 << 29;
 
 /// A model that was read.
 #[derive(Clone, Debug)]

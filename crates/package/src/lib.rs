@@ -4,7 +4,7 @@
 //! coremltools load. Models of other kinds (neural networks, tree ensembles, …) are refused by name.
 //!
 //! What is read is not trusted: paths inside a package may not leave it, sizes are checked before memory is taken, and
-//! memory grows in proportion to the file. An imported program is well-formed (every name defined once and before its
+//! memory grows in proportion to the model file, at worst sixtyfold. An imported program is well-formed (every name defined once and before its
 //! use, every constant of its type) but not verified: whether its ops and shapes are right, [`ferrane_mil::verify()`] says.
 //!
 //! MIL has more than [`ferrane_mil`] can say. Dimensions without a fixed extent, states and control flow are refused by a

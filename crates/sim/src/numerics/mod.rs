@@ -4,9 +4,12 @@
 //! ([`gemm`], whose meaning is [`mac`]), the elementwise engine ([`elementwise`]), its tables ([`table`]) and its
 //! reductions ([`reduce`]). `docs/simulator.md` says which rule stands on which evidence.
 
+pub mod elementwise;
 pub mod fp16;
 pub mod gemm;
 pub mod mac;
+pub mod reduce;
+pub mod table;
 
 /// How many results there were, and how many of them the arithmetic drove to infinity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,6 @@ use super::fp16::{self, Ties};
 use super::gemm::{ShapeError, check};
 use super::table::{Generation, Unary};
 use super::{Saturation, dispatch};
-use half::f16;
 
 /// Functions of two arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub fn unary(
 ) -> Result<Saturation, ShapeError> {
     check("the output", out.len(), x.len())?;
     let image = op.image(generation);
-    out.iter_mut().zip(x).for_each(|(y, x)| *y = image[usize::from(f16::from_f32(*x).to_bits())]);
+    out.iter_mut().zip(x).for_each(|(y, x)| *y = image[usize::from(fp16::bits(*x))]);
     Ok(count(out, |i| x[i].is_finite()))
 }
 
@@ -58,7 +57,7 @@ pub fn binary(
         Binary::Div => {
             let inverse = Unary::Inverse.image(generation);
             for ((y, a), b) in out.iter_mut().zip(a).zip(b) {
-                let inverse = f64::from(inverse[usize::from(f16::from_f32(*b).to_bits())]);
+                let inverse = f64::from(inverse[usize::from(fp16::bits(*b))]);
                 *y = one(f64::from(decode(*a)) * inverse, ties);
             }
         }

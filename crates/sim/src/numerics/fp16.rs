@@ -47,6 +47,17 @@ fn nearest(steps: f64, ties: Ties) -> f64 {
     }
 }
 
+/// The bits of an fp16 value held as `f32`; what is not a number counts as +∞.
+#[inline(always)]
+#[must_use]
+pub fn bits(x: f32) -> u16 {
+    /// Takes the exponent's bias from that of `f32` to that of fp16.
+    const REBIAS: f32 = f32::from_bits((127 - 112) << 23);
+    let magnitude = ((x.abs() * REBIAS).to_bits() >> 13).min(0x7c00);
+    let sign = if x.is_nan() { 0 } else { x.to_bits() >> 16 & 0x8000 };
+    (magnitude | sign) as u16
+}
+
 /// Rounds every value to fp16: the same as [`round`] on each.
 pub fn round_slice(values: &mut [f32], ties: Ties) {
     dispatch(
@@ -128,6 +139,15 @@ mod tests {
             for (v, r) in values.iter().zip(&rounded) {
                 assert_eq!(r.to_bits(), round(f64::from(*v), ties).to_bits(), "{v:e}");
             }
+        }
+    }
+
+    #[test]
+    fn bits_are_those_of_the_value() {
+        for bits in 0..=u16::MAX {
+            let value = f16::from_bits(bits);
+            let expected = if value.is_nan() { 0x7c00 } else { bits };
+            assert_eq!(super::bits(value.to_f32()), expected, "{bits:#x}");
         }
     }
 

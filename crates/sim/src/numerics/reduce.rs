@@ -2,11 +2,10 @@
 //!
 //! Sums are wide: exact, and rounded to fp16 once at the end. Sources disagree on that (`docs/simulator.md`).
 
-use super::Saturation;
 use super::fp16::{self, Ties};
 use super::gemm::{ShapeError, check};
 use super::table::{Generation, Unary};
-use half::f16;
+use super::{Saturation, dispatch};
 
 /// Reductions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,23 +75,32 @@ pub fn softmax(
 ) -> Result<Saturation, ShapeError> {
     check("the output", out.len(), x.len())?;
     check("what is left over by the rows", if length == 0 { x.len() } else { x.len() % length }, 0)?;
-    let ties = generation.ties();
     let (exp, inverse) = (Unary::Exp.image(generation), Unary::Inverse.image(generation));
-    let look_up = |image: &[f32], x: f32| image[usize::from(f16::from_f32(x).to_bits())];
-    for (x, out) in x.chunks_exact(length.max(1)).zip(out.chunks_exact_mut(length.max(1))) {
-        let decode = |x: f32| if x.is_nan() { f32::INFINITY } else { x };
-        let most = x.iter().fold(f32::NEG_INFINITY, |most, x| most.max(decode(*x)));
-        let mut sum = 0.0;
-        for (y, x) in out.iter_mut().zip(x) {
-            // Two infinities differ by +0.
-            let below = f64::from(decode(*x)) - f64::from(most);
-            *y = look_up(exp, if below.is_nan() { 0.0 } else { fp16::round(below, ties) });
-            sum += f64::from(*y);
-        }
-        let scale = f64::from(look_up(inverse, fp16::round(sum, ties)));
-        out.iter_mut().for_each(|y| *y = fp16::round(f64::from(*y) * scale, ties));
-    }
+    dispatch(
+        #[inline(always)]
+        || {
+            for (x, out) in x.chunks_exact(length.max(1)).zip(out.chunks_exact_mut(length.max(1))) {
+                softmax_row(x, out, exp, inverse, generation.ties());
+            }
+        },
+    );
     Ok(Saturation { results: out.len() as u64, saturated: 0 })
+}
+
+#[inline(always)]
+fn softmax_row(x: &[f32], out: &mut [f32], exp: &[f32], inverse: &[f32], ties: Ties) {
+    let decode = |x: f32| if x.is_nan() { f32::INFINITY } else { x };
+    let look_up = |image: &[f32], x: f32| image[usize::from(fp16::bits(x))];
+    let most = x.iter().fold(f32::NEG_INFINITY, |most, x| if decode(*x) > most { decode(*x) } else { most });
+    for (y, x) in out.iter_mut().zip(x) {
+        // Two infinities differ by +0.
+        let below = f64::from(decode(*x)) - f64::from(most);
+        *y = if below.is_nan() { 0.0 } else { fp16::round(below, ties) };
+    }
+    out.iter_mut().for_each(|y| *y = look_up(exp, *y));
+    let sum = out.iter().map(|y| f64::from(*y)).sum();
+    let scale = f64::from(look_up(inverse, fp16::round(sum, ties)));
+    out.iter_mut().for_each(|y| *y = fp16::round(f64::from(*y) * scale, ties));
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@
 //! exponent gate is one comparison more, of `x` with the power of two that the weight's exponent asks for, and
 //! most steps can be seen not to need it.
 //!
-//! A bound on each tile (Cauchy–Schwarz and Hölder) says how long such a run may be and that no partial sum can
-//! reach 32768. Tiles without such a bound take the exact road: double precision, in order, with the sum held where it
-//! first overflowed.
+//! A bound on each tile (Cauchy–Schwarz and Hölder) says how long such a run may be. Between runs no sum may have come within
+//! one run of 32768. A tile where one has, or where one product may be 64, takes the exact road: double precision, in
+//! order, with the sum held where it first overflowed.
 
 mod pack;
 mod tile;

@@ -10,6 +10,9 @@ pub(super) const PANEL: usize = 32;
 /// Below this a sum keeps its units in the bits of an `f32`.
 const SMALL: f32 = 63.9;
 
+/// From below this, in units, no run of products can reach the accumulator's limit.
+pub(super) const SAFE: i64 = mac::LIMIT - 64 * UNITS as i64;
+
 /// What rounding in single precision may take off a bound, with much to spare.
 const SLACK: f32 = 1.001;
 
@@ -146,22 +149,20 @@ impl Rows {
         Rows { first: rows.start, len: rows.len(), weights, enough, bias, bounds }
     }
 
-    /// How many products can be added up before a sum might leave the range of [`SMALL`], if at the end no sum, the
-    /// bias included, can have reached 32768.
-    pub(super) fn run_length(&self, panel: &Panel) -> Option<usize> {
+    /// How many products can be added up before a sum might leave the range of [`SMALL`], and whether it is sure
+    /// that no sum, the bias included, comes near 32768. None if a single product may be too large.
+    pub(super) fn run_length(&self, panel: &Panel) -> Option<(usize, bool)> {
         let (a, b) = (self.bounds, panel.bounds);
         let depth = self.enough.len() as f32;
         // Rounding adds up to half a unit a product.
         let sum = (a.l2 * b.l2).min(a.l1 * b.max).min(a.max * b.l1) * SLACK + depth * (0.5 / UNITS as f32);
-        let bias = self.bias.iter().map(|b| b.abs()).max().unwrap_or(0) as f64;
-        if f64::from(sum) * UNITS + bias >= mac::LIMIT as f64 * 0.999 {
-            return None;
-        }
+        let bias = self.bias.iter().map(|b| b.abs()).max().unwrap_or(0);
+        let sure = f64::from(sum) * UNITS + (bias as f64) < SAFE as f64;
         if sum < SMALL {
-            return Some(usize::MAX);
+            return (bias < SAFE).then_some((usize::MAX, sure));
         }
         let run = (SMALL / (a.max * b.max * SLACK + 1.0 / UNITS as f32)) as usize;
-        (run > 0).then_some(run)
+        (run > 0 && bias < SAFE).then_some((run, sure))
     }
 }
 

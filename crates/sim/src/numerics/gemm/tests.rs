@@ -176,3 +176,21 @@ fn int8_sums_are_integers() {
     assert_eq!(sum(16384, 127, 127, -12), 64512.0); // above the 32768 of the fp16 path
     assert_eq!(sum(2 * 65536, -128, -128, -18), f32::INFINITY); // 2³¹
 }
+
+#[test]
+fn a_sum_that_climbs_in_small_steps_overflows_where_it_should() {
+    // Products of at most 49, so that only the sums are large; some come back, some stay below.
+    let k = 1600;
+    for top in [660, 668, 669, 700] {
+        let a: Vec<f32> = (0..k).map(|i| if i < top { 7.0 } else { -7.0 }).collect();
+        let b = vec![7.0; k * 3];
+        let a = Matrix::new(&a, (1, k), (k, 1)).unwrap();
+        let b = Matrix::new(&b, (k, 3), (3, 1)).unwrap();
+        for bias in [0.0, 16.0, -40.0, 32752.0] {
+            assert_eq!(
+                fast(a, b, Some(&[bias]), Ties::Away).0,
+                by_definition(&a, &b, Some(&[bias]), Ties::Away)
+            );
+        }
+    }
+}

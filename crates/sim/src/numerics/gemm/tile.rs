@@ -64,34 +64,48 @@ impl Kernel {
     /// Computes the tile of `rows` and `panel`.
     #[inline]
     pub(super) fn run(self, rows: &Rows, panel: &Panel, ties: Ties, results: &mut Results) {
-        let Some((add, length)) = self.add.zip(rows.run_length(panel)) else {
-            return crate::numerics::dispatch(
+        let mut sums = [[0; PANEL]; MAX_ROWS];
+        if self.add_up(rows, panel, &mut sums) {
+            crate::numerics::dispatch(
+                #[inline(always)]
+                || finish(&sums, ties, results),
+            );
+        } else {
+            crate::numerics::dispatch(
                 #[inline(always)]
                 || (0..rows.len).for_each(|row| exact(self.rows, rows, row, panel, ties, &mut results[row])),
             );
-        };
+        }
+    }
+
+    /// Adds up a tile in runs. False if a sum may have reached the limit on the way.
+    #[inline]
+    fn add_up(self, rows: &Rows, panel: &Panel, sums: &mut Sums) -> bool {
+        let Some((add, (length, sure))) = self.add.zip(rows.run_length(panel)) else { return false };
+        for (sums, bias) in sums.iter_mut().zip(&rows.bias) {
+            sums.fill(*bias as i32);
+        }
         let depth = panel.least.len();
-        let mut sums = [[0; PANEL]; MAX_ROWS];
         let mut from = 0;
         while from < depth {
             let run = from..depth.min(from.saturating_add(length));
             from = run.end;
             // SAFETY: `best` and `all` choose kernels whose instructions this processor has.
-            unsafe { add(rows, panel, run, &mut sums) };
+            unsafe { add(rows, panel, run, sums) };
+            if !sure && sums.iter().flatten().any(|sum| i64::from(sum.unsigned_abs()) >= pack::SAFE) {
+                return false;
+            }
         }
-        crate::numerics::dispatch(
-            #[inline(always)]
-            || finish(rows, &sums, ties, results),
-        );
+        true
     }
 }
 
-/// Adds the bias and rounds to fp16.
+/// Rounds to fp16.
 #[inline(always)]
-fn finish(rows: &Rows, sums: &Sums, ties: Ties, results: &mut Results) {
-    for ((result, sums), bias) in results.iter_mut().zip(sums).zip(&rows.bias) {
+fn finish(sums: &Sums, ties: Ties, results: &mut Results) {
+    for (result, sums) in results.iter_mut().zip(sums) {
         for (y, sum) in result.iter_mut().zip(sums) {
-            *y = fp16::round(f64::from(sum.wrapping_add(*bias as i32)) * (1.0 / UNITS), ties);
+            *y = fp16::round(f64::from(*sum) * (1.0 / UNITS), ties);
         }
     }
 }

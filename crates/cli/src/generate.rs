@@ -27,10 +27,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "1,2,3", value_delimiter = ',', num_args = 1)]
     prompt_tokens: Option<Vec<u32>>,
     /// 0 takes the likeliest token every time; higher is more varied
-    #[arg(long, value_name = "T", default_value_t = 0.8)]
+    #[arg(long, value_name = "T", default_value_t = 0.8, allow_negative_numbers = true)]
     temperature: f32,
     /// Choose among the likeliest tokens that together have this probability
-    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    #[arg(long, value_name = "P", default_value_t = 0.95, allow_negative_numbers = true)]
     top_p: f32,
     /// Choose among this many of the likeliest tokens; 0 for all
     #[arg(long, value_name = "K", default_value_t = 0)]
@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Stop after this many tokens if the text has not ended
     #[arg(long, value_name = "N", default_value_t = 256)]
     max_tokens: usize,
+    /// Print the logits of the next token as a JSON array, and stop
+    #[arg(long)]
+    logits: bool,
     /// auto, ane, sim or cpu
     #[arg(long, value_name = "ENGINE", default_value = "auto", value_parser = parse_engine)]
     engine: EngineChoice,
@@ -63,6 +66,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let prompt = Prompt::new(&args, &folder, &loaded.config.special)?;
     let (engine, _) = engine::open(args.engine, &args.chip, args.numerics)?;
     let mut generator = Generator::new(engine, Weights::new(loaded.parameters), engine::threads());
+    if args.logits {
+        let logits = generator.logits(prompt.tokens()).map_err(Failure::failed)?;
+        let json = serde_json::to_string(logits).map_err(Failure::failed)?;
+        writeln!(io::stdout(), "{json}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     prompt.print(&mut generator, &mut sampler, &loaded.config.special.eos, args.max_tokens)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -113,6 +122,12 @@ impl Prompt {
             return Err(Failure::usage("the model has no begin token; give a --prompt"));
         }
         Ok(Prompt::Text { tokenizer: Box::new(tokenizer), text: args.prompt.clone(), tokens })
+    }
+
+    fn tokens(&self) -> &[u32] {
+        match self {
+            Prompt::Text { tokens, .. } | Prompt::Tokens(tokens) => tokens,
+        }
     }
 
     fn print(

@@ -16,6 +16,9 @@ pub enum CallError {
     /// The catalogue has no row for this op.
     #[error("`{0}` is not in the op catalogue")]
     UnknownOp(Opcode),
+    /// The op is read and printed, but neither are its results inferred nor is it executed.
+    #[error("`{0}` is only parsed: nothing here infers its results or executes it; write it with other ops")]
+    ParsedOnly(Opcode),
     /// A required argument is absent.
     #[error("`{op}` needs the argument `{arg}`")]
     Missing {
@@ -155,6 +158,17 @@ impl<'a> Call<'a> {
         match self.constant(name)? {
             Some(c) => c.as_bool().ok_or_else(|| self.kind(name, "a constant bool")),
             None => Ok(matches!(self.default(name)?, Default::Bool(true))),
+        }
+    }
+
+    /// A constant vector of truth values, or `None` when absent. A scalar counts as a vector of one.
+    pub fn bools(&self, name: &'static str) -> Result<Option<Vec<bool>>, CallError> {
+        match self.constant(name)? {
+            Some(c) => match c.data() {
+                Some(crate::Data::Bool(v)) => Ok(Some(v.clone())),
+                _ => Err(self.kind(name, "a constant vector of bools")),
+            },
+            None => Ok(None),
         }
     }
 

@@ -40,7 +40,7 @@ impl CallError {
     /// The stable number of this kind of error.
     pub fn code(&self) -> Code {
         match self {
-            CallError::UnknownOp(_) => Code::NOT_IN_CATALOGUE,
+            CallError::UnknownOp(_) | CallError::ParsedOnly(_) => Code::NOT_IN_CATALOGUE,
             CallError::Missing { .. } => Code::MISSING_ARGUMENT,
             CallError::Kind { .. } => Code::ARGUMENT_KIND,
             CallError::Invalid { .. } => Code::ARGUMENT_FIT,

@@ -96,8 +96,13 @@ pub(super) fn softplus_parametric(o: Operands<'_>) -> Result<Tensor, CallError> 
 pub(super) fn softmax(o: Operands<'_>) -> Result<Tensor, CallError> {
     let x = o.tensor("x")?;
     let axis = o.call.axis(o.call.int("axis")?.unwrap_or(-1), x.rank())?;
-    let largest = reduce::over(&x, &[axis], |group| group.iter().copied().fold(f64::NEG_INFINITY, maximum));
+    Ok(softmax_along(&x, axis))
+}
+
+/// Softmax of `x` along `axis`.
+pub(super) fn softmax_along(x: &Tensor, axis: usize) -> Tensor {
+    let largest = reduce::over(x, &[axis], |group| group.iter().copied().fold(f64::NEG_INFINITY, maximum));
     let powers = Tensor::from_fn(x.shape.clone(), |i| (x.at(i) - largest.broadcast_at(i)).exp());
     let sums = reduce::over(&powers, &[axis], |group| group.iter().sum());
-    Ok(Tensor::from_fn(x.shape.clone(), |i| powers.at(i) / sums.broadcast_at(i)))
+    Tensor::from_fn(x.shape.clone(), |i| powers.at(i) / sums.broadcast_at(i))
 }

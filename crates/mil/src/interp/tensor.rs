@@ -40,6 +40,11 @@ impl Tensor {
         self.data[self.offset(aligned.iter().zip(&self.shape).map(|(&i, &d)| if d == 1 { 0 } else { i }))]
     }
 
+    /// Where in `data` the element at `index` is.
+    pub(super) fn offset_of(&self, index: &[usize]) -> usize {
+        self.offset(index.iter().copied())
+    }
+
     fn offset(&self, index: impl Iterator<Item = usize>) -> usize {
         index.zip(&self.shape).fold(0, |offset, (i, &d)| offset * d + i)
     }

@@ -47,6 +47,7 @@ fn resume(root: &Path, said: &Said, style: Style) -> Result<ExitCode, Failure> {
 
 fn open_engine(settings: &RunSettings) -> Result<EngineHandle, Failure> {
     let (engine, title) = engine::open(settings.engine, &settings.chip, settings.numerics)?;
+    settings.validate_for(engine.profile()).map_err(Failure::usage)?;
     Ok(EngineHandle { engine, title, threads: engine::threads() })
 }
 

@@ -61,11 +61,11 @@ pub(crate) struct Given {
     #[arg(long, value_name = "N", help_heading = "Step")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) micro_batches: Option<usize>,
-    /// Sequences in a micro-batch [default: 8 with nano, else 1]
+    /// Sequences in a micro-batch [default: 4 with nano, else 1]
     #[arg(long, value_name = "N", help_heading = "Step")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) batch_size: Option<usize>,
-    /// Tokens in a sequence [default: 128 with nano, else 256]
+    /// Tokens in a sequence [default: 256]
     #[arg(long, value_name = "N", help_heading = "Step")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seq: Option<usize>,

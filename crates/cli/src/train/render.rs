@@ -171,9 +171,10 @@ mod tests {
 
     fn shown(style: Style) -> (String, String) {
         let (mut out, mut errors) = (Vec::new(), Vec::new());
-        let mut renderer = Renderer::new(style, &mut out, &mut errors);
-        events().iter().for_each(|event| renderer.show(event));
-        drop(renderer);
+        {
+            let mut renderer = Renderer::new(style, &mut out, &mut errors);
+            events().iter().for_each(|event| renderer.show(event));
+        }
         (String::from_utf8(out).unwrap(), String::from_utf8(errors).unwrap())
     }
 

@@ -58,7 +58,7 @@ pub enum RunError {
         is_run: bool,
     },
     /// A file stands where the folder should be.
-    #[error("{path} is a file, so no run folder can be made there; give another --out", path = path.display())]
+    #[error("{path} cannot be a run folder, because it or what should hold it is a file; give another --out", path = path.display())]
     NotAFolder {
         /// The file.
         path: PathBuf,
@@ -164,7 +164,7 @@ pub enum RunError {
     #[error("{source}; {kept}")]
     Step {
         /// Why.
-        source: TrainError,
+        source: Box<TrainError>,
         /// What is left of the run.
         kept: String,
     },

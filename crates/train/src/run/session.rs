@@ -121,7 +121,7 @@ impl Session<'_, '_> {
                 Some((_, path)) => format!("the last good checkpoint is {}", path.display()),
                 None => "there is no checkpoint yet".to_owned(),
             };
-            RunError::Step { source, kept }
+            RunError::Step { source: Box::new(source), kept }
         })
     }
 

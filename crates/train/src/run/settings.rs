@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use ferrane_engine::Profile;
 use ferrane_model::{ModelConfig, Preset};
 use serde::{Deserialize, Serialize};
 
@@ -146,8 +147,8 @@ impl RunSettings {
             token_bytes: 2,
             steps: if nano { 600 } else { 1000 },
             micro_batches: 1,
-            batch_size: if nano { 8 } else { 1 },
-            seq: shape.max_seq.min(if nano { 128 } else { 256 }),
+            batch_size: if nano { 4 } else { 1 },
+            seq: shape.max_seq.min(256),
             lr: if nano { 4e-3 } else { 5e-4 },
             schedule: Decay::Cosine,
             warmup: if nano { 40 } else { 100 },
@@ -240,6 +241,29 @@ impl RunSettings {
             ));
         }
         self.check_optimiser()
+    }
+
+    /// Checks that an engine takes surfaces of a micro-batch's width.
+    ///
+    /// # Errors
+    /// When a micro-batch is too narrow or too wide for it.
+    pub fn validate_for(&self, profile: &Profile) -> Result<(), SettingError> {
+        let width = self.batch_size.saturating_mul(self.seq);
+        let (least, most) = (profile.limits.min_input_width.value, profile.limits.max_extent.value);
+        if (least..=most).contains(&width) {
+            return Ok(());
+        }
+        Err(setting(
+            "seq",
+            format!(
+                "is {} and `batch-size` {}, together {width} tokens side by side",
+                self.seq, self.batch_size
+            ),
+            format!(
+                "the engine ({}) takes {least} to {most}; change either, or use micro-batches",
+                profile.name
+            ),
+        ))
     }
 
     fn check_counts(&self) -> Result<(), SettingError> {
@@ -339,6 +363,19 @@ mod tests {
         assert!(refusal(|s| s.weight_decay = f64::INFINITY).contains("`weight-decay`"));
         assert!(refusal(|s| s.clip = -1.0).contains("`clip` is -1"));
         assert!(refusal(|s| s.shape.heads = 3).contains("heads"));
+    }
+
+    #[test]
+    fn a_micro_batch_must_fit_the_engine() {
+        let m4 = Profile::built_in("m4").unwrap();
+        let refusal = |batch_size, seq| {
+            let settings = RunSettings { batch_size, seq, ..nano() };
+            settings.validate_for(&m4).map_err(|error| error.to_string())
+        };
+        refusal(2, 32).unwrap();
+        let narrow = refusal(1, 63).unwrap_err();
+        assert!(narrow.contains("`seq` is 63") && narrow.contains("64"), "{narrow}");
+        assert!(refusal(1 << 20, 256).unwrap_err().contains("`batch-size` 1048576"));
     }
 
     #[test]

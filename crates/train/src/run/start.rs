@@ -88,6 +88,8 @@ impl Ready {
         from: Option<WholeCheckpoint>,
         emit: &mut dyn FnMut(Event),
     ) -> Result<Self, RunError> {
+        // Before anything that takes time, so that weights that cannot be used are refused at once.
+        let given = if from.is_none() { given_parameters(&settings, emit)? } else { None };
         let prepared = prepare(folder, &settings, emit)?;
         settings.shape.vocab = prepared.vocab;
         if let Some(whole) = &from
@@ -100,7 +102,11 @@ impl Ready {
         }
         folder.write_settings(&settings)?;
 
-        let parameters = first_parameters(&settings, from.is_some(), emit)?;
+        let parameters = match given {
+            Some(parameters) => parameters,
+            None if from.is_some() => Parameters::zeros(&settings.shape)?,
+            None => Parameters::init(&settings.shape, settings.seed)?,
+        };
         emit(Event::Preparing { what: "compiling the model's programs".to_owned() });
         let (on, step) = (Arc::clone(&engine.engine), step_settings(&settings, engine)?);
         let mut trainer = Trainer::new(on, parameters, step, engine.threads)?;
@@ -158,21 +164,15 @@ impl Ready {
     }
 }
 
-/// Fresh or given weights; zeros if a checkpoint is going to replace them.
-fn first_parameters(
+/// The weights of the folder a run starts from, if it does.
+fn given_parameters(
     settings: &RunSettings,
-    replaced: bool,
     emit: &mut dyn FnMut(Event),
-) -> Result<Parameters, RunError> {
-    match &settings.init {
-        _ if replaced => Ok(Parameters::zeros(&settings.shape)?),
-        None => Ok(Parameters::init(&settings.shape, settings.seed)?),
-        Some(folder) => {
-            let loaded = hf::load(folder)?;
-            loaded.warnings.into_iter().for_each(|message| emit(Event::Warning { message }));
-            Ok(loaded.parameters)
-        }
-    }
+) -> Result<Option<Parameters>, RunError> {
+    let Some(folder) = &settings.init else { return Ok(None) };
+    let loaded = hf::load(folder)?;
+    loaded.warnings.into_iter().for_each(|message| emit(Event::Warning { message }));
+    Ok(Some(loaded.parameters))
 }
 
 fn step_settings(settings: &RunSettings, engine: &EngineHandle) -> Result<StepSettings, RunError> {

@@ -3,25 +3,41 @@
 //! A pass takes a well-formed function and returns one that computes what its documentation says. Passes keep the names
 //! of the values they keep, because taps, weights and ports are found by name.
 
+mod clean_up;
+mod cse;
 mod dce;
+mod decompose;
 mod extract;
 mod flatten_ports;
+mod fold;
+mod lower_dialect;
 mod lower_to_fp16;
 mod order_ports;
+mod split_bias;
 mod transposed_weights;
+mod uniform_outputs;
 mod weights_to_inputs;
 mod widen_inputs;
 
+pub use clean_up::clean_up;
+pub use cse::cse;
 pub use dce::dce;
+pub use decompose::decompose;
 pub use extract::{ExtractError, extract};
 pub use flatten_ports::flatten_ports;
+pub use fold::fold;
+pub use lower_dialect::lower_dialect;
 pub use lower_to_fp16::lower_to_fp16;
 pub use order_ports::order_ports;
+pub use split_bias::split_bias;
 pub use transposed_weights::{TransposedWeight, transposed_weights};
+pub use uniform_outputs::uniform_outputs;
 pub use weights_to_inputs::{Streamed, WeightInput, weights_to_inputs};
 pub use widen_inputs::widen_inputs;
 
-use crate::{Builder, CallError, Function, Op, ValueId};
+use std::collections::HashMap;
+
+use crate::{Builder, CallError, Function, Op, Operand, ValueId};
 
 /// Why a pass cannot be done.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -48,6 +64,17 @@ fn reopen(f: &Function) -> (Builder, Vec<Op>) {
 fn define(b: &mut Builder, value: ValueId) {
     if let Some(op) = b.function_mut().ops.last_mut() {
         op.results = vec![value];
+    }
+}
+
+/// Lets `op` read other values in place of those in `same`.
+fn replace_uses(op: &mut Op, same: &HashMap<ValueId, ValueId>) {
+    for operand in op.args.iter_mut().flat_map(|(_, arg)| arg.operands_mut()) {
+        if let Operand::Value(v) = operand
+            && let Some(other) = same.get(v)
+        {
+            *v = *other;
+        }
     }
 }
 

@@ -1,0 +1,100 @@
+//! Constant folding.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use half::{bf16, f16};
+
+use super::PassError;
+use crate::interp::{self, Tensor};
+use crate::{Call, Constant, DType, Data, Function, Op, Opcode, Payload, TensorType, ValueId};
+
+/// Results of more elements than this stay computed: the text would grow more than the program shrinks.
+const MOST: usize = 1 << 16;
+
+/// `f` with every op whose operands are all constants in the program replaced by the constant it computes, rounded to its
+/// type as the interpreter rounds. Weights are not folded: their elements are not in the program.
+///
+/// Ops that the interpreter does not execute stay.
+///
+/// # Errors
+/// Never for a function that verifies.
+pub fn fold(f: &Function) -> Result<Function, PassError> {
+    let mut f = f.clone();
+    for at in 0..f.ops.len() {
+        if foldable(&f, &f.ops[at]) {
+            if let Some(constants) = evaluate(&f, &f.ops[at]) {
+                replace(&mut f, at, constants);
+            }
+        }
+    }
+    split_results(&mut f);
+    Ok(super::dce(&f))
+}
+
+fn foldable(f: &Function, op: &Op) -> bool {
+    let in_program = |v: ValueId| f.value(v).constant.as_ref().is_some_and(|c| c.data().is_some());
+    let small = |v: &ValueId| f.tensor_type(*v).is_some_and(|t| t.elements() <= MOST && has_data(t.dtype));
+    op.code != Opcode::Const && op.uses().all(in_program) && op.results.iter().all(small)
+}
+
+fn has_data(dtype: DType) -> bool {
+    !matches!(dtype, DType::String | DType::Fp8E4M3 | DType::Fp8E5M2)
+}
+
+/// The results of one op of constants, by interpreting a function that has nothing else.
+fn evaluate(f: &Function, op: &Op) -> Option<Vec<Constant>> {
+    Call::new(f, op);
+    let mut alone = f.clone();
+    alone.inputs.clear();
+    let operands: Vec<ValueId> = op.uses().collect();
+    alone.ops.retain(|o| o == op || (o.code == Opcode::Const && operands.contains(&o.result())));
+    alone.outputs = op.results.clone();
+    super::dce::compact(&mut alone);
+    let options = interp::Options { round_to_dtype: true, ..interp::Options::default() };
+    let values = interp::interpret(&alone, &HashMap::new(), &|_, _| None, options).ok()?;
+    let results = alone.outputs.iter().map(|&v| constant(alone.tensor_type(v)?, values.get(v)?));
+    results.collect()
+}
+
+/// A tensor of the interpreter as a constant of its type.
+fn constant(ty: &TensorType, tensor: &Tensor) -> Option<Constant> {
+    let of = &tensor.data;
+    let data = match ty.dtype {
+        DType::Bool => Data::Bool(of.iter().map(|&x| x != 0.0).collect()),
+        DType::Fp16 => Data::Fp16(of.iter().map(|&x| f16::from_f64(x)).collect()),
+        DType::Bf16 => Data::Bf16(of.iter().map(|&x| bf16::from_f64(x)).collect()),
+        DType::Fp32 => Data::Fp32(of.iter().map(|&x| x as f32).collect()),
+        DType::Fp64 => Data::Fp64(of.clone()),
+        dtype if dtype.is_int() && of.iter().all(|x| x.fract() == 0.0) => {
+            match Data::Int(Vec::new()).matches(dtype) {
+                true => Data::Int(of.iter().map(|&x| x as i64).collect()),
+                false => Data::Uint(of.iter().map(|&x| x as u64).collect()),
+            }
+        }
+        _ => return None,
+    };
+    Some(Constant { ty: ty.clone(), payload: Payload::Inline(Arc::new(data)) })
+}
+
+fn replace(f: &mut Function, at: usize, constants: Vec<Constant>) {
+    let op = &mut f.ops[at];
+    (op.code, op.name) = (Opcode::Const, String::new());
+    op.args.clear();
+    op.attrs.clear();
+    for (r, c) in op.results.iter().zip(constants) {
+        f.values[r.index()].constant = Some(c);
+    }
+}
+
+/// A `const` has one result: one that replaced an op of several becomes several.
+fn split_results(f: &mut Function) {
+    let ops = std::mem::take(&mut f.ops);
+    for op in ops {
+        if op.code == Opcode::Const && op.results.len() > 1 {
+            f.ops.extend(op.results.iter().map(|&r| Op { results: vec![r], ..op.clone() }));
+        } else {
+            f.ops.push(op);
+        }
+    }
+}

@@ -8,6 +8,7 @@
 
 mod error;
 mod kernel;
+pub mod legality;
 mod legalise;
 mod profile;
 mod surface;

@@ -1,0 +1,157 @@
+//! Types and extents beyond what a chip takes.
+
+use ferrane_mil::{Call, DType, Op, Opcode, Operand, TensorType, ValueId};
+
+use super::{Finding, Place, Subject, computed};
+
+/// All tensors, constants among them.
+fn tensors<'s>(s: &'s Subject<'_>) -> impl Iterator<Item = (ValueId, &'s TensorType)> {
+    (0..s.f.values.len() as u32).map(ValueId).filter_map(|v| Some((v, s.f.tensor_type(v)?)))
+}
+
+fn value(s: &Subject<'_>, v: ValueId, ty: &TensorType, why: String) -> Finding {
+    Finding::new(Place::Value(v), format!("`{}` is {ty}: {why}", s.f.name_of(v)))
+}
+
+pub(super) fn rank(s: &Subject<'_>) -> Vec<Finding> {
+    let most = s.profile.limits.max_rank.value;
+    let over = tensors(s).filter(|(_, ty)| ty.rank() > most);
+    over.map(|(v, ty)| value(s, v, ty, format!("its rank is over {most}"))).collect()
+}
+
+pub(super) fn extent(s: &Subject<'_>) -> Vec<Finding> {
+    let most = s.profile.limits.max_extent.value;
+    // The first two axes of four are batch and channels, which have limits of their own.
+    let over = |(v, ty): (ValueId, &TensorType)| {
+        let extent = ty.shape.iter().rev().take(2).find(|&&d| d > most)?;
+        Some(value(s, v, ty, format!("the extent {extent} is over {most}")))
+    };
+    tensors(s).filter_map(over).collect()
+}
+
+pub(super) fn channels(s: &Subject<'_>) -> Vec<Finding> {
+    let most = s.profile.limits.max_channels.value;
+    let over = |(v, ty): (ValueId, &TensorType)| match ty.shape[..] {
+        [_, channels, _, ..] if channels > most => {
+            Some(value(s, v, ty, format!("{channels} channels are over {most}")))
+        }
+        _ => None,
+    };
+    tensors(s).filter_map(over).collect()
+}
+
+pub(super) fn empty(s: &Subject<'_>) -> Vec<Finding> {
+    let none = tensors(s).filter(|(_, ty)| ty.shape.contains(&0));
+    none.map(|(v, ty)| value(s, v, ty, "it has no elements".into())).collect()
+}
+
+/// fp16 is computed with, `bool` is what comparisons give. Casts may touch fp32, and ports may be of small integers.
+pub(super) fn compute_type(s: &Subject<'_>) -> Vec<Finding> {
+    let only_cast = |v: ValueId| {
+        let mut users = s.f.ops.iter().filter(|op| op.uses().any(|u| u == v)).peekable();
+        users.peek().is_some() && users.all(|op| op.code == Opcode::Cast)
+    };
+    let foreign = |(v, ty): (ValueId, &TensorType)| {
+        let made_by_cast = s.definition(v).is_some_and(|op| op.code == Opcode::Cast);
+        let is_input = s.f.inputs.contains(&v);
+        let fits = match ty.dtype {
+            DType::Fp16 | DType::Bool => true,
+            DType::Fp32 => (made_by_cast && s.f.outputs.contains(&v)) || (is_input && only_cast(v)),
+            DType::Uint8 | DType::Int8 | DType::Int16 | DType::Uint16 => is_input || made_by_cast,
+            _ => false,
+        };
+        (!fits).then(|| value(s, v, ty, "the engine computes in fp16".into()))
+    };
+    computed(s).filter_map(foreign).collect()
+}
+
+pub(super) fn matmul_rank(s: &Subject<'_>) -> Vec<Finding> {
+    let over = |(i, op): (usize, &Op)| {
+        let x = Call::new(s.f, op).tensor("x").ok()?;
+        (x.rank() >= 5).then(|| Finding::new(Place::Op(i), format!("`{}` is a product of {x}", s.name(op))))
+    };
+    s.ops().filter(|(_, op)| op.code == Opcode::Matmul).filter_map(over).collect()
+}
+
+pub(super) fn conv_channels(s: &Subject<'_>, threshold: Option<f64>) -> Vec<Finding> {
+    let Some(threshold) = threshold else { return Vec::new() };
+    let over = |(i, op): (usize, &Op)| {
+        let channels = *Call::new(s.f, op).tensor("x").ok()?.shape.get(1)?;
+        let what = || format!("`{}` is a convolution of {channels} input channels", s.name(op));
+        (channels as f64 >= threshold).then(|| Finding::new(Place::Op(i), what()))
+    };
+    s.ops().filter(|(_, op)| op.code == Opcode::Conv).filter_map(over).collect()
+}
+
+pub(super) fn conv_kernel(s: &Subject<'_>) -> Vec<Finding> {
+    let limits = &s.profile.limits;
+    let over = |(i, op): (usize, &Op)| {
+        let weight = Call::new(s.f, op).tensor("weight").ok()?;
+        let [_, _, height, width] = weight.shape[..] else { return None };
+        let beyond = |extent: usize, limit: &Option<crate::Figure<usize>>| {
+            limit.as_ref().is_some_and(|limit| extent > limit.value)
+        };
+        let too_large = beyond(height, &limits.max_kernel_height) || beyond(width, &limits.max_kernel_width);
+        let what = || format!("`{}` is a convolution by a {height}×{width} kernel", s.name(op));
+        too_large.then(|| Finding::new(Place::Op(i), what()))
+    };
+    s.ops().filter(|(_, op)| op.code == Opcode::Conv).filter_map(over).collect()
+}
+
+pub(super) fn transpose(s: &Subject<'_>) -> Vec<Finding> {
+    let Some(most) = &s.profile.limits.max_transpose else { return Vec::new() };
+    let over = |(i, op): (usize, &Op)| {
+        let x = Call::new(s.f, op).tensor("x").ok()?;
+        let what = || format!("`{}` transposes {} elements, over {}", s.name(op), x.elements(), most.value);
+        (x.elements() > most.value).then(|| Finding::new(Place::Op(i), what()))
+    };
+    s.ops().filter(|(_, op)| op.code == Opcode::Transpose).filter_map(over).collect()
+}
+
+pub(super) fn arg_axis(s: &Subject<'_>) -> Vec<Finding> {
+    let Some(most) = &s.profile.limits.max_arg_axis else { return Vec::new() };
+    let over = |(i, op): (usize, &Op)| {
+        let call = Call::new(s.f, op);
+        let x = call.tensor("x").ok()?;
+        let axis = call.axis(call.int("axis").ok()?.unwrap_or(-1), x.rank()).ok()?;
+        let what = || format!("`{}` goes along {}, over {}", s.name(op), x.shape[axis], most.value);
+        (x.shape[axis] > most.value).then(|| Finding::new(Place::Op(i), what()))
+    };
+    let arg = |op: &Op| matches!(op.code, Opcode::ReduceArgmax | Opcode::ReduceArgmin);
+    s.ops().filter(|(_, op)| arg(op)).filter_map(over).collect()
+}
+
+pub(super) fn weight_bytes(s: &Subject<'_>) -> Vec<Finding> {
+    let Some(most) = &s.profile.limits.max_weight_bytes else { return Vec::new() };
+    let weights = s.f.values.iter().filter_map(|v| v.constant.as_ref()).filter(|c| c.blob_ref().is_some());
+    let bytes = weights.fold(0u64, |n, c| n.saturating_add(c.ty.bytes() as u64));
+    match bytes > most.value {
+        true => vec![Finding::new(
+            Place::Function,
+            format!("`{}` has {bytes} bytes of weights, over {}", s.f.name, most.value),
+        )],
+        false => Vec::new(),
+    }
+}
+
+/// The longest chain of convolutions, each of which takes a result that depends on the one before.
+pub(super) fn depth(s: &Subject<'_>) -> Vec<Finding> {
+    let Some(most) = &s.profile.limits.max_depth else { return Vec::new() };
+    let mut depths = vec![0usize; s.f.values.len()];
+    for op in &s.f.ops {
+        let operands = op.args.iter().flat_map(|(_, arg)| arg.operands());
+        let before = operands.filter_map(|o| match o {
+            Operand::Value(v) => Some(depths[v.index()]),
+            Operand::Literal(_) => None,
+        });
+        let depth = before.max().unwrap_or(0) + usize::from(op.code == Opcode::Conv);
+        op.results.iter().for_each(|r| depths[r.index()] = depth);
+    }
+    match depths.into_iter().max().unwrap_or(0) {
+        deepest if deepest > most.value => vec![Finding::new(
+            Place::Function,
+            format!("`{}` has {deepest} convolutions in a row, over {}", s.f.name, most.value),
+        )],
+        _ => Vec::new(),
+    }
+}

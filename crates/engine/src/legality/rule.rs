@@ -1,0 +1,148 @@
+//! One rule, as it is written in the data.
+
+use std::sync::LazyLock;
+
+use ferrane_mil::DType;
+use ferrane_mil::diagnostic::Severity;
+use serde::Deserialize;
+
+use super::condition::Condition;
+use crate::{Effect, Profile};
+
+/// How sure a rule is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Certainty {
+    /// Two independent measurements agree.
+    High,
+    /// One good measurement.
+    Medium,
+    /// An anecdote or an untested statement.
+    Low,
+    /// Sources contradict each other.
+    Contradicted,
+}
+
+impl Certainty {
+    fn words(self) -> &'static str {
+        match self {
+            Certainty::High => "high: independent measurements agree",
+            Certainty::Medium => "medium: measured once",
+            Certainty::Low => "low: an anecdote; it is reported as a note",
+            Certainty::Contradicted => "contradicted by other sources; it is reported as a note",
+        }
+    }
+}
+
+/// Something a chip or the system around it does not take although it is valid MIL.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Short name, e.g. `conv-bias`.
+    pub id: String,
+    /// The rule in a sentence.
+    pub what: String,
+    /// When it is broken.
+    pub(super) condition: Condition,
+    /// What the system does then.
+    pub effect: Effect,
+    /// How sure that is.
+    pub confidence: Certainty,
+    /// Who found it, and who contradicts.
+    pub sources: String,
+    /// What to do instead.
+    #[serde(default)]
+    pub help: Option<String>,
+    /// It holds where the profile says that this quirk does.
+    #[serde(default)]
+    pub(super) quirk: Option<String>,
+    /// It holds on these chips and their Pro, Max and Ultra versions only.
+    #[serde(default)]
+    chips: Option<Vec<String>>,
+    /// It is about how the program is used or about values that the text does not show: worth knowing, no more.
+    #[serde(default)]
+    advice: bool,
+}
+
+impl Rule {
+    /// True when the rule holds on the profile's chip.
+    pub fn applies_to(&self, profile: &Profile) -> bool {
+        let chip = &profile.name;
+        let of_family = |family: &String| {
+            chip.strip_prefix(family.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        profile.compute.value == DType::Fp16
+            && self.chips.as_ref().is_none_or(|chips| chips.iter().any(of_family))
+            && self.quirk.as_ref().is_none_or(|quirk| profile.quirk(quirk).is_some())
+    }
+
+    /// The number from which it applies, where the profile has one.
+    pub(super) fn threshold(&self, profile: &Profile) -> Option<f64> {
+        profile.quirk(self.quirk.as_ref()?)?.threshold
+    }
+
+    /// How bad it is to break it.
+    pub fn severity(&self) -> Severity {
+        if self.advice || matches!(self.confidence, Certainty::Low | Certainty::Contradicted) {
+            return Severity::Note;
+        }
+        match (self.effect, self.confidence) {
+            (Effect::Slow, _) => Severity::Note,
+            // Only a program that is surely wrong is refused for something that fails without a word.
+            (Effect::Silent, Certainty::Medium) => Severity::Warning,
+            _ => Severity::Error,
+        }
+    }
+
+    /// What happens when it is broken.
+    pub(super) fn consequence(&self) -> &'static str {
+        match self.effect {
+            Effect::RefuseCompile => "the compiler refuses it",
+            Effect::RefuseText => "the text is refused as InvalidMILProgram",
+            Effect::FailLoad => "it does not load",
+            Effect::FailEvaluate => "evaluating it fails",
+            Effect::Silent => "the results are wrong without an error",
+            Effect::Slow => "it is slow",
+            Effect::Crash => "the compiler or a service crashes",
+        }
+    }
+
+    /// All there is to say about it, for `ferrane mil explain`.
+    pub fn explanation(&self) -> String {
+        let severity = self.severity();
+        let help = self.help.as_ref().map_or(String::new(), |help| format!("\nInstead: {help}."));
+        format!(
+            "{}: {}\n\nWhen it is broken, {} ({severity}).{help}\nConfidence: {}.\nSources: {}.",
+            self.id,
+            self.what,
+            self.consequence(),
+            self.confidence.words(),
+            self.sources
+        )
+    }
+}
+
+/// The built-in rules cannot be read: a defect of ours.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the built-in rules cannot be read: {0}")]
+pub struct RulesError(String);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    rule: Vec<Rule>,
+}
+
+/// Every rule, in the order of the file.
+///
+/// # Errors
+/// Never, which a test holds.
+pub fn rules() -> Result<&'static [Rule], RulesError> {
+    static RULES: LazyLock<Result<File, RulesError>> = LazyLock::new(|| {
+        toml::from_str(include_str!("../../rules/legality.toml")).map_err(|e| RulesError(e.to_string()))
+    });
+    match &*RULES {
+        Ok(file) => Ok(&file.rule),
+        Err(error) => Err(error.clone()),
+    }
+}

@@ -1,0 +1,117 @@
+use ferrane_mil::{text, verify};
+
+use super::*;
+
+fn profile(chip: &str) -> Profile {
+    Profile::built_in(chip).unwrap()
+}
+
+/// What the rules say of a function with these inputs and statements that returns `y`.
+fn say(chip: &str, inputs: &str, statements: &str) -> Vec<(Severity, String)> {
+    let source = format!("program(1.3) {{ func main<ios18>({inputs}) {{ {statements} }} -> (y); }}");
+    let parsed = text::parse(&source).unwrap_or_else(|e| panic!("{e}"));
+    verify(parsed.program.clone()).unwrap_or_else(|e| panic!("{e:#?}"));
+    let all = check(&parsed.program, Some(&parsed.source_map), &profile(chip));
+    all.iter()
+        .map(|d| {
+            assert!(d.span().is_some(), "{d}");
+            let id = d.message.rsplit_once(" (").unwrap().1.trim_end_matches(')');
+            (d.severity, id.to_owned())
+        })
+        .collect()
+}
+
+const X: &str = "tensor<fp16, [1, 64, 1, 64]> x";
+
+fn one(severity: Severity, id: &str) -> Vec<(Severity, String)> {
+    vec![(severity, id.into())]
+}
+
+#[test]
+fn the_rules_are_read_and_their_quirks_are_known() {
+    let rules = rules().unwrap();
+    let m4 = profile("m4");
+    let mut ids = std::collections::HashSet::new();
+    for rule in rules {
+        assert!(ids.insert(&rule.id), "{} twice", rule.id);
+        assert!(!rule.sources.is_empty() && !rule.what.ends_with('.'), "{}", rule.id);
+        assert!(rule.explanation().contains(&rule.sources));
+        let mut known = Profile::names().map(profile);
+        if let Some(quirk) = &rule.quirk {
+            assert!(known.any(|p| p.quirks.contains_key(quirk)), "{}: no quirk {quirk}", rule.id);
+        }
+    }
+    assert!(rules.iter().any(|r| r.applies_to(&m4)));
+}
+
+#[test]
+fn a_clean_program_has_nothing_said_of_it() {
+    assert_eq!(say("m4", X, "tensor<fp16, [1, 64, 1, 64]> y = relu(x = x);"), []);
+}
+
+#[test]
+fn contradicted_rules_are_notes() {
+    let concat = "tensor<fp16, [1, 128, 1, 64]> y = concat(values = (x, x), axis = int32(1), interleave = bool(false));";
+    let said = say("m4", X, concat);
+    assert_eq!(
+        said,
+        [(Severity::Note, "concat-axis-inline".into()), (Severity::Note, "concat-axis-inline".into())]
+    );
+}
+
+#[test]
+fn sure_rules_are_errors() {
+    let x = "tensor<fp16, [1, 64, 1, 70000]> x";
+    let said = say("m4", x, "tensor<fp16, [1, 64, 1, 70000]> y = relu(x = x);");
+    assert!(said.contains(&(Severity::Error, "extent".into())), "{said:?}");
+    let x = "tensor<fp32, [1, 64, 1, 64]> x";
+    let said = say("m4", x, "tensor<fp32, [1, 64, 1, 64]> y = relu(x = x);");
+    assert_eq!(said, [(Severity::Error, "compute-type".into()), (Severity::Error, "compute-type".into())]);
+    assert_eq!(say("cpu", x, "tensor<fp32, [1, 64, 1, 64]> y = relu(x = x);"), []);
+}
+
+#[test]
+fn fp32_at_the_boundary_is_legal() {
+    let x = "tensor<fp32, [1, 64, 1, 64]> x";
+    let casts = r#"string half = const()[val = string("fp16")]; string single = const()[val = string("fp32")];
+        tensor<fp16, [1, 64, 1, 64]> h = cast(x = x, dtype = half);
+        tensor<fp16, [1, 64, 1, 64]> r = relu(x = h);
+        tensor<fp32, [1, 64, 1, 64]> y = cast(x = r, dtype = single);"#;
+    assert_eq!(say("m4", x, casts), []);
+    assert_eq!(say("m1", x, casts).iter().filter(|(_, id)| id == "cast-on-m1").count(), 2);
+}
+
+#[test]
+fn gelu_needs_its_mode() {
+    let said = say("m4", X, "tensor<fp16, [1, 64, 1, 64]> y = gelu(x = x);");
+    assert_eq!(said, one(Severity::Error, "gelu-mode-missing"));
+}
+
+#[test]
+fn narrow_inputs_are_errors_only_below_every_reported_width() {
+    let narrow = |w: usize| {
+        let x = format!("tensor<fp16, [1, 64, 1, {w}]> x");
+        say("m4", &x, &format!("tensor<fp16, [1, 64, 1, {w}]> y = relu(x = x);"))
+    };
+    assert_eq!(narrow(64), []);
+    assert_eq!(narrow(32), one(Severity::Note, "input-width"));
+    assert_eq!(narrow(8), one(Severity::Error, "input-width"));
+}
+
+#[test]
+fn ports_out_of_order_are_warned_of() {
+    let inputs = "tensor<fp16, [1, 64, 1, 64]> x, tensor<fp16, [1, 32, 1, 64]> a";
+    let said =
+        say("m4", inputs, "tensor<fp16, [1, 96, 1, 64]> y = concat(values = (x, a), axis = int32(1));");
+    assert!(said.contains(&(Severity::Warning, "port-order".into())), "{said:?}");
+    assert!(said.contains(&(Severity::Note, "port-sizes".into())), "{said:?}");
+}
+
+#[test]
+fn slices_of_the_width_are_wrong_on_m1_only() {
+    let slice = "tensor<int32, [4]> begin = const()[val = tensor<int32, [4]>([0, 0, 0, 32])];
+        tensor<int32, [4]> size = const()[val = tensor<int32, [4]>([1, 64, 1, 32])];
+        tensor<fp16, [1, 64, 1, 32]> y = slice_by_size(x = x, begin = begin, size = size);";
+    assert_eq!(say("m4", X, slice), []);
+    assert_eq!(say("m1", X, slice), one(Severity::Error, "slice-of-width"));
+}

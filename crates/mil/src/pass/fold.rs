@@ -7,7 +7,7 @@ use half::{bf16, f16};
 
 use super::PassError;
 use crate::interp::{self, Tensor};
-use crate::{Call, Constant, DType, Data, Function, Op, Opcode, Payload, TensorType, ValueId};
+use crate::{Constant, DType, Data, Function, Op, Opcode, Payload, TensorType, ValueId};
 
 /// Results of more elements than this stay computed: the text would grow more than the program shrinks.
 const MOST: usize = 1 << 16;
@@ -44,7 +44,6 @@ fn has_data(dtype: DType) -> bool {
 
 /// The results of one op of constants, by interpreting a function that has nothing else.
 fn evaluate(f: &Function, op: &Op) -> Option<Vec<Constant>> {
-    Call::new(f, op);
     let mut alone = f.clone();
     alone.inputs.clear();
     let operands: Vec<ValueId> = op.uses().collect();

@@ -7,6 +7,7 @@ mod engine;
 mod failure;
 mod generate;
 mod interrupt;
+mod mil;
 mod train;
 
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ enum Command {
     Train(Box<train::Args>),
     Generate(generate::Args),
     Data(data::Args),
+    Mil(Box<mil::Args>),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(*args),
         Command::Generate(args) => generate::run(args),
         Command::Data(args) => data::run(args),
+        Command::Mil(args) => mil::run(*args),
     };
     match done {
         Ok(code) => code,

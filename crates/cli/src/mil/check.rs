@@ -1,0 +1,124 @@
+//! `ferrane mil check`: whether programs are well-formed, and whether a chip takes them.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use ferrane_engine::{Profile, legality};
+use ferrane_mil::diagnostic::{Code, Diagnostic, Diagnostics};
+use ferrane_mil::{Verified, verify};
+use serde_json::Value;
+
+use super::report::Report;
+use super::source::{self, LoadError, Model};
+use super::weights::{FolderWeights, weights};
+use crate::failure::Failure;
+
+/// Check programs: their text, names, types and shapes, their weight files and, with --chip, the chip's rules.
+///
+/// Exit codes: 0 no errors (there may be warnings and notes), 1 errors, 2 nothing to check.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// .mil files, folders with model.mil, folders of those, or packages
+    #[arg(value_name = "FILE|DIR", required = true)]
+    paths: Vec<PathBuf>,
+    /// Also check the rules of this chip, e.g. m4
+    #[arg(long, value_name = "CHIP")]
+    chip: Option<String>,
+    /// Print what was found as JSON, one object a line for each file
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let profile = args.chip.as_deref().map(profile).transpose()?;
+    let mut files = Vec::new();
+    for path in &args.paths {
+        files.extend(source::texts(path)?);
+    }
+    let mut failed = false;
+    for file in &files {
+        failed |= check_file(file, profile.as_ref(), args.json)?;
+    }
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// A chip's profile; a chip that is not known is a wrong command line.
+pub(crate) fn profile(chip: &str) -> Result<Profile, Failure> {
+    Profile::built_in(chip).map_err(|error| Failure::Usage(format!("`chip`: {error}")))
+}
+
+/// True when there are errors.
+fn check_file(path: &Path, profile: Option<&Profile>, json: bool) -> Result<bool, Failure> {
+    let file = path.display().to_string();
+    let (source, diagnostics, summary) = match source::load(path) {
+        Ok(model) => {
+            let diagnostics = check_model(&model, profile);
+            let summary = summary(&model, profile);
+            (model.text.map(|t| t.source).unwrap_or_default(), diagnostics, summary)
+        }
+        Err(LoadError::Text(unreadable)) => (unreadable.source, unreadable.errors, String::new()),
+        Err(LoadError::Failure(failure)) => return Err(failure),
+    };
+    let report = Report { file, source: &source, diagnostics: &diagnostics };
+    if json {
+        let value: Value = report.json();
+        writeln!(io::stdout(), "{value}")?;
+    } else {
+        report.draw()?;
+        let errors = diagnostics.errors().count();
+        match errors {
+            0 => writeln!(io::stdout(), "{}: {summary}", report.file)?,
+            _ => writeln!(io::stderr(), "{}: {}", report.file, counted(errors, "error"))?,
+        }
+    }
+    Ok(diagnostics.has_errors())
+}
+
+/// Everything there is to say of a program that could be read.
+pub(crate) fn check_model(model: &Model, profile: Option<&Profile>) -> Diagnostics {
+    let mut all = Diagnostics::new();
+    let text = model.text.as_ref();
+    all.0.extend(text.iter().flat_map(|t| t.warnings.iter().cloned()));
+    all.0.extend(model.warnings.iter().map(|w| Diagnostic::warning(Code::WEIGHT_FILE, w)));
+    let map = text.map(|t| &t.map);
+    match verify(model.program.clone()) {
+        Err(errors) => all.0.extend(Diagnostics::of_verifier(&errors, &model.program, map)),
+        Ok(verified) => {
+            check_weights(model, &verified, &mut all);
+            if let Some(profile) = profile {
+                all.0.extend(legality::check(&model.program, map, profile));
+            }
+        }
+    }
+    if let Some(text) = text {
+        all.locate(&text.source);
+    }
+    all
+}
+
+fn check_weights(model: &Model, verified: &Verified, all: &mut Diagnostics) {
+    let files = FolderWeights::new(&model.folder);
+    for (index, function) in verified.program().functions.iter().enumerate() {
+        for (value, blob, ty) in weights(function) {
+            let Err(why) = files.check(blob, ty) else { continue };
+            let name = function.name_of(value);
+            let d = Diagnostic::error(Code::WEIGHT_FILE, format!("the weight `{name}`: {why}"));
+            let span = model.text.as_ref().and_then(|t| t.map.function(index)?.value(value));
+            all.push(match span {
+                Some(span) => d.label(span, ""),
+                None => d,
+            });
+        }
+    }
+}
+
+fn summary(model: &Model, profile: Option<&Profile>) -> String {
+    let ops: usize = model.program.functions.iter().map(|f| f.ops.len()).sum();
+    let chip = profile.map_or(String::new(), |p| format!(", legal on {}", p.name));
+    format!("{} in {}{chip}", counted(ops, "op"), counted(model.program.functions.len(), "function"))
+}
+
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}

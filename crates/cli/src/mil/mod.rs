@@ -1,0 +1,54 @@
+//! `ferrane mil`: read, check, format, run and write MIL programs.
+
+mod check;
+mod diff;
+mod dump;
+mod explain;
+mod fmt;
+mod npy;
+mod ops;
+mod report;
+mod run;
+mod source;
+mod transfer;
+mod weights;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::failure::Failure;
+
+/// Check, format, explain, run and write programs in MIL, the language of Apple's Neural Engine compiler.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    Check(check::Args),
+    Fmt(fmt::Args),
+    Run(run::Args),
+    Dump(dump::Args),
+    Diff(diff::Args),
+    Import(transfer::Import),
+    Export(transfer::Export),
+    Explain(explain::Args),
+    Ops(ops::Args),
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
+    match args.what {
+        What::Check(args) => check::run(&args),
+        What::Fmt(args) => fmt::run(&args),
+        What::Run(args) => run::run(&args),
+        What::Dump(args) => dump::run(&args),
+        What::Diff(args) => diff::run(&args),
+        What::Import(args) => transfer::import(&args),
+        What::Export(args) => transfer::export(&args),
+        What::Explain(args) => explain::run(&args),
+        What::Ops(args) => ops::run(&args),
+    }
+}

@@ -1,0 +1,264 @@
+//! `ferrane mil run`: executing a program on arrays.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use ferrane_cpu::{CompileError, Executable, Options};
+use ferrane_engine::{Engine as _, Port, Profile, Surface, WeightFiles};
+use ferrane_mil::pass::{flatten_ports, order_ports};
+use ferrane_mil::{DType, Function, Program, TensorType, ValueId, Verified, verify};
+use ferrane_sim::SimEngine;
+use half::f16;
+
+use super::check::profile;
+use super::npy;
+use super::source::{self, LoadError};
+use super::weights::{self, FolderWeights};
+use crate::engine::threads;
+use crate::failure::Failure;
+
+/// Run a program on arrays of NumPy and write every output as an array.
+///
+/// An output goes to DIR/NAME.npy in its MIL type; types that NumPy lacks are written in the next wider one it has.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A .mil file, a folder with model.mil or a package; @model_path/ is the folder of the text
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// The array of an input; once for each
+    #[arg(long = "input", value_name = "NAME=FILE.npy", value_parser = parse_input)]
+    inputs: Vec<(String, PathBuf)>,
+    /// The folder for the outputs
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// What executes it
+    #[arg(long, value_name = "ENGINE", default_value = "cpu")]
+    engine: Which,
+    /// f32 keeps all values in fp32; fast rounds every result to its MIL type (cpu: default f32; sim: always fast)
+    #[arg(long, value_name = "NUMERICS")]
+    numerics: Option<Keep>,
+    /// The chip that sim follows
+    #[arg(long, value_name = "CHIP", default_value = "m4")]
+    chip: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// The CPU: any program whose ops have a kernel
+    Cpu,
+    /// A simulated Neural Engine, with its limits and rules
+    Sim,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Keep {
+    F32,
+    Fast,
+}
+
+fn parse_input(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.into(), file.into())),
+        _ => Err("write NAME=FILE.npy".into()),
+    }
+}
+
+/// The outputs: name, type, elements.
+type Outputs = Vec<(String, TensorType, Vec<f32>)>;
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    if args.engine == Which::Sim && args.numerics == Some(Keep::F32) {
+        return Err(Failure::usage("`numerics` f32: the simulated engine rounds as the real one; use fast"));
+    }
+    let model = source::load(&args.path).map_err(LoadError::into_failure)?;
+    let program = source::verified(&model, &args.path)?;
+    refuse_huge(program.main())?;
+    let inputs = read_inputs(program.main(), &args.inputs)?;
+    let weights = FolderWeights::new(&model.folder);
+    let outputs = match args.engine {
+        Which::Cpu => {
+            let numerics = match args.numerics {
+                Some(Keep::Fast) => ferrane_cpu::Numerics::Declared,
+                Some(Keep::F32) | None => ferrane_cpu::Numerics::F32,
+            };
+            on_cpu(program.main(), &weights, &inputs, numerics)?
+        }
+        Which::Sim => on_sim(&program, &weights, &inputs, profile(&args.chip)?)?,
+    };
+    write_outputs(&args.out, &outputs)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A text of a few bytes can name a tensor of terabytes.
+fn refuse_huge(f: &Function) -> Result<(), Failure> {
+    const MOST: usize = 1 << 33;
+    let huge = f.values.iter().find(|v| v.ty.as_tensor().is_some_and(|t| t.elements() > MOST));
+    match huge {
+        Some(v) => Err(Failure::Failed(format!(
+            "`{}` is {}, more than the {MOST} elements a value may have when it is run here",
+            v.name, v.ty
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The elements of each input, in the function's order.
+fn read_inputs(f: &Function, given: &[(String, PathBuf)]) -> Result<Vec<Vec<f32>>, Failure> {
+    let mut files = BTreeMap::new();
+    for (name, file) in given {
+        if files.insert(name.as_str(), file).is_some() {
+            return Err(Failure::Usage(format!("--input {name} is given twice")));
+        }
+    }
+    let names: Vec<&str> = f.inputs.iter().map(|&v| f.name_of(v)).collect();
+    if let Some(unknown) = files.keys().find(|name| !names.contains(name)) {
+        return Err(Failure::Usage(format!(
+            "the program has no input `{unknown}`; it has {}",
+            names.join(", ")
+        )));
+    }
+    let read = |&v: &ValueId| {
+        let name = f.name_of(v);
+        let ty = tensor(f, v)?;
+        let file = files.get(name).ok_or_else(|| {
+            Failure::Usage(format!("the input `{name}`, a {ty}, is not given; add --input {name}=FILE.npy"))
+        })?;
+        let array = npy::read(file).map_err(Failure::Failed)?;
+        if array.shape != ty.shape {
+            return Err(Failure::Failed(format!(
+                "{} has shape {:?}, but the input `{name}` is {ty}",
+                file.display(),
+                array.shape
+            )));
+        }
+        array.values.iter().map(|&x| element(x, ty.dtype)).collect::<Result<Vec<f32>, String>>().map_err(
+            |why| Failure::Failed(format!("{} for the input `{name}`, a {ty}: {why}", file.display())),
+        )
+    };
+    f.inputs.iter().map(read).collect()
+}
+
+fn tensor(f: &Function, v: ValueId) -> Result<&TensorType, Failure> {
+    f.tensor_type(v).ok_or_else(|| {
+        let value = f.value(v);
+        Failure::Failed(format!("`{}` is a {}; only tensors can be given and returned", value.name, value.ty))
+    })
+}
+
+/// `x` as an element of `dtype` that is held in fp32: rounded for floats, refused where an integer has no place.
+fn element(x: f64, dtype: DType) -> Result<f32, String> {
+    let y = x as f32;
+    if dtype == DType::Fp16 {
+        return Ok(f16::from_f64(x).to_f32());
+    }
+    if dtype == DType::Bool {
+        return if x == 0.0 || x == 1.0 { Ok(y) } else { Err(format!("{x} is neither 0 nor 1")) };
+    }
+    if !dtype.is_int() {
+        return Ok(y);
+    }
+    let bits = dtype.bits() as i32;
+    let (least, past) = match dtype.name().starts_with('u') {
+        true => (0.0, 2f64.powi(bits)),
+        false => (-(2f64.powi(bits - 1)), 2f64.powi(bits - 1)),
+    };
+    if x.fract() != 0.0 || x < least || x >= past {
+        return Err(format!("{x} is not an {dtype}"));
+    }
+    match f64::from(y) == x {
+        true => Ok(y),
+        false => Err(format!("{x} cannot be held: integers are exact here up to 16777216")),
+    }
+}
+
+fn on_cpu(
+    f: &Function,
+    weights: &FolderWeights,
+    inputs: &[Vec<f32>],
+    numerics: ferrane_cpu::Numerics,
+) -> Result<Outputs, Failure> {
+    let options = Options { numerics, threads: threads() };
+    let explained = |error: CompileError| {
+        let why = weights.failure().map_or(String::new(), |why| format!(": {why}"));
+        Failure::Failed(format!("{error}{why}"))
+    };
+    let mut executable = Executable::compile(f, weights, options).map_err(explained)?;
+    let mut outputs = Vec::with_capacity(f.outputs.len());
+    for &v in &f.outputs {
+        let ty = tensor(f, v)?.clone();
+        let zeros = vec![0.0; ty.elements()];
+        outputs.push((f.name_of(v).to_owned(), ty, zeros));
+    }
+    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    let mut slices: Vec<&mut [f32]> =
+        outputs.iter_mut().map(|(_, _, elements)| elements.as_mut_slice()).collect();
+    executable.run(&inputs, &mut slices).map_err(Failure::failed)?;
+    Ok(outputs)
+}
+
+/// Runs the program as the trainer runs kernels: ports shaped as surfaces, in the order the engine binds them.
+fn on_sim(
+    program: &Verified,
+    files: &FolderWeights,
+    inputs: &[Vec<f32>],
+    profile: Profile,
+) -> Result<Outputs, Failure> {
+    let declared = program.main();
+    let function = order_ports(&flatten_ports(declared, 1).map_err(Failure::failed)?);
+    let flat = Program {
+        version: program.program().version,
+        attrs: program.program().attrs.clone(),
+        functions: vec![function],
+    };
+    let flat = verify(flat).map_err(|errors| Failure::failed(&errors[0]))?;
+    let mut weights = WeightFiles::none();
+    for path in weights::paths(flat.program()) {
+        weights.insert(path.clone(), files.file(&path).map_err(Failure::Failed)?.to_vec());
+    }
+    let equal = profile.ports.equal_allocation.value;
+    let engine = SimEngine::new(profile, threads());
+    let mut kernel = engine.compile(&flat, &weights).map_err(Failure::failed)?;
+    let surfaces = |ports: &[Port]| {
+        let most = ports.iter().map(Port::bytes).max().unwrap_or(0);
+        let surface = |port: &Port| engine.surface(port, if equal { most } else { port.bytes() });
+        ports.iter().map(surface).collect::<Result<Vec<Surface>, _>>().map_err(Failure::failed)
+    };
+    let (sources, sinks) = (surfaces(kernel.inputs())?, surfaces(kernel.outputs())?);
+    for (port, surface) in kernel.inputs().iter().zip(&sources) {
+        let at = declared.inputs.iter().position(|&v| declared.name_of(v) == port.name);
+        let elements = at.map(|at| &inputs[at]).into_iter().flatten();
+        surface
+            .write(|to| to.iter_mut().zip(elements).for_each(|(to, &from)| *to = from))
+            .map_err(Failure::failed)?;
+    }
+    let ports: Vec<String> = kernel.outputs().iter().map(|p| p.name.clone()).collect();
+    kernel
+        .evaluate(&sources.iter().collect::<Vec<_>>(), &sinks.iter().collect::<Vec<_>>())
+        .map_err(Failure::failed)?;
+    let mut outputs = Vec::with_capacity(ports.len());
+    for &v in &declared.outputs {
+        let name = declared.name_of(v);
+        let surface = ports.iter().position(|p| p == name).map(|at| &sinks[at]);
+        let elements = surface.map(|s| s.read(<[f32]>::to_vec)).transpose().map_err(Failure::failed)?;
+        outputs.push((name.to_owned(), tensor(declared, v)?.clone(), elements.unwrap_or_default()));
+    }
+    Ok(outputs)
+}
+
+fn write_outputs(folder: &Path, outputs: &Outputs) -> Result<(), Failure> {
+    fs::create_dir_all(folder)
+        .map_err(|error| Failure::Failed(format!("cannot create {}: {error}", folder.display())))?;
+    for (name, ty, elements) in outputs {
+        let path = folder.join(format!("{name}.npy"));
+        let bytes = npy::write(ty.dtype, &ty.shape, elements)
+            .map_err(|why| Failure::Failed(format!("the output `{name}`: {why}")))?;
+        fs::write(&path, bytes)
+            .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
+        writeln!(io::stdout(), "{}: {ty}", path.display())?;
+    }
+    Ok(())
+}

@@ -83,37 +83,42 @@ pub(crate) fn best() -> Run {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::is_x86_feature_detected as has;
-        let v3 = has!("avx2") && has!("fma");
+        let v3 = has!("avx2") && has!("fma") && has!("f16c");
         if v3 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
             return run_avx512;
         }
         if v3 {
             return run_avx2;
         }
-        run::<false>
+        run_plain
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
-        run::<{ cfg!(target_arch = "aarch64") }>
+        run_plain
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn run_avx2(instructions: &[Instruction], tile: &Tile<'_>) {
+unsafe fn run_plain(instructions: &[Instruction], tile: &Tile<'_>) {
     // SAFETY: the caller's promise.
-    unsafe { run::<true>(instructions, tile) }
+    unsafe { run::<{ cfg!(target_arch = "aarch64") }>(instructions, tile, round::fp16_row) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn run_avx2(instructions: &[Instruction], tile: &Tile<'_>) {
+    // SAFETY: the caller's promise; this function's features are those of the rounding.
+    unsafe { run::<true>(instructions, tile, |row| round::fp16_row_f16c(row)) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn run_avx512(instructions: &[Instruction], tile: &Tile<'_>) {
-    // SAFETY: the caller's promise.
-    unsafe { run::<true>(instructions, tile) }
+    // SAFETY: the caller's promise; this function's features are those of the rounding.
+    unsafe { run::<true>(instructions, tile, |row| round::fp16_row_avx512(row)) }
 }
 
 #[inline(always)]
-unsafe fn run<const F: bool>(instructions: &[Instruction], tile: &Tile<'_>) {
+unsafe fn run<const F: bool>(instructions: &[Instruction], tile: &Tile<'_>, fp16: impl Fn(&mut [f32])) {
     for instruction in instructions {
         let (rows, columns) = if instruction.per_row { (1, tile.rows) } else { (tile.rows, tile.columns) };
         let plane = |place: &Place| plane(tile, place, instruction.per_row);
@@ -123,8 +128,10 @@ unsafe fn run<const F: bool>(instructions: &[Instruction], tile: &Tile<'_>) {
         unsafe {
             match instruction.code {
                 Code::Map(op) => map::<F>(op, span, to, a, b),
-                Code::Round(Round::Fp16) => in_place(span, to, round::fp16),
-                Code::Round(Round::Bf16) => in_place(span, to, round::bf16),
+                Code::Round(Round::Fp16) => in_place(span, to, &fp16),
+                Code::Round(Round::Bf16) => {
+                    in_place(span, to, |row| row.iter_mut().for_each(|x| *x = round::bf16(*x)));
+                }
                 Code::Round(Round::Keep) => {}
                 Code::Move => scatter(span, to, a),
                 Code::Rows(op) => reduce_rows(op, span, to, a),
@@ -289,11 +296,11 @@ unsafe fn map2(s: Span, to: Plane, a: Plane, b: Plane, f: impl Fn(f32, f32) -> f
 }
 
 #[inline(always)]
-unsafe fn in_place(s: Span, to: Plane, f: impl Fn(f32) -> f32 + Copy) {
+unsafe fn in_place(s: Span, to: Plane, f: impl Fn(&mut [f32])) {
     let s = s.flat(&[to]);
     for r in 0..s.rows {
         // SAFETY: the caller's promise.
-        unsafe { to.row_mut(r, s.columns) }.iter_mut().for_each(|x| *x = f(*x));
+        f(unsafe { to.row_mut(r, s.columns) });
     }
 }
 

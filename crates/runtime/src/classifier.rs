@@ -1,8 +1,8 @@
 //! Classifier and cross-entropy, fused.
 //!
 //! Logits of a whole step would be the largest tensor of a run (positions × vocabulary). Here they exist for one tile of
-//! positions at a time: the tile's logits are computed, turned into probabilities and then into their own gradient in
-//! place, and both products of the backward pass use them while they are in cache.
+//! positions at a time, in blocks of tokens that fit a core's second-level cache: a block's logits become exponentials as
+//! soon as they are computed, and later its gradient, which both products of the backward pass use where it lies.
 //!
 //! ```text
 //! logits[p, v] = Σ_d E[v, d] · x[d, p]                nll[p] = ln Σ_v e^{logits[p, v]} − logits[p, target[p]]
@@ -10,7 +10,9 @@
 //! dx[d, p]     = Σ_v E[v, d] · g[p, v]                dE[v, d] += Σ_p g[p, v] · x[d, p]
 //! ```
 //!
-//! Results depend neither on scheduling nor on the tile's size beyond the order of the sum in dE.
+//! Blocks are shared out among threads. Exponentials are relative to the largest logit of their block and position; the
+//! blocks' maxima and sums are combined once all are known. Every sum has a fixed order, so results depend neither on
+//! scheduling nor on the number of threads.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -20,10 +22,16 @@ use crate::math::exp;
 use crate::matmul::{Matrix, MatrixMut, Write, matmul};
 
 /// Positions whose logits exist at one time.
-const TILE: usize = 128;
+const TILE: usize = 256;
 
-/// Lanes of a running maximum or sum; a multiple of every vector width.
-const LANES: usize = 16;
+/// Most tokens of a block: with a tile of positions, half a megabyte of logits.
+const BLOCK: usize = 512;
+
+/// Sums of dx that are kept apart, so that blocks can be shared out.
+const GROUPS: usize = 16;
+
+/// Columns of dx that one product computes: its operands then stay in the first levels of cache.
+const STRIP: usize = 128;
 
 /// Why a loss could not be computed.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -89,22 +97,47 @@ pub(crate) struct Gradients<'a> {
 pub(crate) struct Classifier {
     vocab: usize,
     dim: usize,
-    /// Distance of two positions' logits: the vocabulary padded to an odd number of cache lines, so that rows do not all
-    /// fall on the same cache sets.
-    row: usize,
-    /// `[TILE, row]`
+    /// Positions of a tile, at most [`TILE`].
+    tile: usize,
+    /// Tokens of a block.
+    block: usize,
+    /// Logits of a tile, then their exponentials, then their gradient: `[V, positions]`.
     logits: Vec<f32>,
-    /// Negative log-likelihood of each position of a tile.
-    nll: [f64; TILE],
+    /// Largest logit of each block and position: `[blocks, tile]`.
+    maxima: Vec<f32>,
+    /// Sums of exponentials relative to these: `[blocks, tile]`.
+    sums: Vec<f64>,
+    /// Logit of each position's target, in the row of the target's block: `[blocks, tile]`.
+    target_logits: Vec<f32>,
+    /// Sums of dx over the blocks of each group: `[groups, D, tile]`.
+    partial_dx: Vec<f32>,
+    /// Largest logit, sum of exponentials relative to it, and negative log-likelihood of each position.
+    max: Vec<f32>,
+    sum: Vec<f64>,
+    nll: Vec<f64>,
 }
 
 impl Classifier {
     /// A classifier of `dim` channels into `vocab` tokens for at most `positions` positions a call.
     pub(crate) fn new(vocab: usize, dim: usize, positions: usize) -> Self {
-        const CACHE_LINE: usize = 16;
-        let row = (vocab.div_ceil(CACHE_LINE) | 1) * CACHE_LINE;
-        let logits = vec![0.0; positions.clamp(1, TILE) * row];
-        Self { vocab, dim, row, logits, nll: [0.0; TILE] }
+        let tile = positions.clamp(1, TILE);
+        // Small vocabularies make enough blocks for every thread, too.
+        let block = (vocab / 32).next_multiple_of(16).clamp(64, BLOCK);
+        let blocks = vocab.div_ceil(block);
+        Self {
+            vocab,
+            dim,
+            tile,
+            block,
+            logits: vec![0.0; vocab * tile],
+            maxima: vec![0.0; blocks * tile],
+            sums: vec![0.0; blocks * tile],
+            target_logits: vec![0.0; blocks * tile],
+            partial_dx: vec![0.0; blocks.min(GROUPS) * dim * tile],
+            max: vec![0.0; tile],
+            sum: vec![0.0; tile],
+            nll: vec![0.0; tile],
+        }
     }
 
     /// Sum over positions of the negative log-likelihood of `targets` given `x`, under classifier `weight` `[V, D]`.
@@ -118,9 +151,8 @@ impl Classifier {
         let width = self.check(x, weight, targets)?;
         let mut sum = 0.0;
         for (tile, targets) in self.tiles(targets) {
-            self.tile_logits(x, weight, tile, targets.len(), width);
-            self.tile_losses(targets, None);
-            sum += self.tile_sum(x, tile, targets.len(), width)?;
+            self.exponentials(x, weight, tile, targets, width);
+            sum += self.tile_loss(x, tile, targets, width)?;
         }
         Ok(sum)
     }
@@ -145,23 +177,14 @@ impl Classifier {
         let Gradients { dx, dweight, mut write } = gradients;
         assert_eq!(dx.len(), x.len(), "dx has another shape than x");
         assert_eq!(dweight.len(), weight.len(), "dweight has another shape than weight");
-        let (vocab, dim) = (self.vocab, self.dim);
 
         let mut sum = 0.0;
         for (tile, targets) in self.tiles(targets) {
-            let count = targets.len();
-            self.tile_logits(x, weight, tile, count, width);
-            self.tile_losses(targets, Some(grad_scale));
-            sum += self.tile_sum(x, tile, count, width)?;
-
-            let dlogits = Matrix::row_major(&self.logits, count, vocab, self.row);
-            let weight = Matrix::row_major(weight, vocab, dim, dim);
-            let dx = MatrixMut::row_major(&mut dx[tile..], dim, count, width);
-            matmul(dx, Write::Set, weight.t(), dlogits.t());
-
-            let x = Matrix::row_major(&x[tile..], dim, count, width);
-            let dweight = MatrixMut::row_major(dweight, vocab, dim, dim);
-            matmul(dweight, write, dlogits.t(), x.t());
+            self.exponentials(x, weight, tile, targets, width);
+            sum += self.tile_loss(x, tile, targets, width)?;
+            let tile = Tile { x, weight, first: tile, targets, width, grad_scale };
+            self.gradients(&tile, dweight, write);
+            self.sum_dx(&tile, dx);
             write = Write::Add;
         }
         if targets.is_empty() && write == Write::Set {
@@ -206,33 +229,44 @@ impl Classifier {
 
     /// The targets of each tile with the tile's first position.
     fn tiles<'t>(&self, targets: &'t [u32]) -> impl Iterator<Item = (usize, &'t [u32])> + use<'t> {
-        let tile = self.logits.len() / self.row;
+        let tile = self.tile;
         targets.chunks(tile).enumerate().map(move |(i, targets)| (i * tile, targets))
     }
 
-    fn tile_logits(&mut self, x: &[f32], weight: &[f32], tile: usize, count: usize, width: usize) {
-        let x = Matrix::row_major(&x[tile..], self.dim, count, width);
-        let weight = Matrix::row_major(weight, self.vocab, self.dim, self.dim);
-        let logits = MatrixMut::row_major(&mut self.logits, count, self.vocab, self.row);
-        matmul(logits, Write::Set, x.t(), weight.t());
-    }
-
-    /// Each position's loss, and its logits' gradient in their place when `grad_scale` is given.
-    fn tile_losses(&mut self, targets: &[u32], grad_scale: Option<f32>) {
-        let vocab = self.vocab;
+    /// Every block's logits, turned into exponentials, with their maxima and sums.
+    fn exponentials(&mut self, x: &[f32], weight: &[f32], tile: usize, targets: &[u32], width: usize) {
+        let (dim, block, stride, count) = (self.dim, self.block, self.tile, targets.len());
+        let x = Matrix::row_major(&x[tile..], dim, count, width);
         let arch = Arch::new();
-        self.logits.par_chunks_mut(self.row).zip(&mut self.nll).zip(targets).for_each(
-            |((row, nll), &target)| {
-                let row = &mut row[..vocab];
-                let target = target as usize;
-                *nll = arch.dispatch(PositionLoss { row, target, grad_scale });
-            },
-        );
+        self.logits[..self.vocab * count]
+            .par_chunks_mut(block * count)
+            .zip(weight.par_chunks(block * dim))
+            .zip(self.maxima.par_chunks_mut(stride))
+            .zip(self.sums.par_chunks_mut(stride))
+            .zip(self.target_logits.par_chunks_mut(stride))
+            .enumerate()
+            .for_each(|(index, ((((logits, weight), max), sum), target_logits))| {
+                let tokens = weight.len() / dim;
+                let weight = Matrix::row_major(weight, tokens, dim, dim);
+                matmul(MatrixMut::row_major(logits, tokens, count, count), Write::Set, weight, x);
+                for (position, token) in in_block(targets, index * block, tokens) {
+                    target_logits[position] = logits[token * count + position];
+                }
+                let (max, sum) = (&mut max[..count], &mut sum[..count]);
+                arch.dispatch(Exponentials { logits, max, sum });
+            });
     }
 
     /// The tile's losses, summed in order.
-    fn tile_sum(&self, x: &[f32], tile: usize, count: usize, width: usize) -> Result<f64, LossError> {
-        let losses = &self.nll[..count];
+    fn tile_loss(&mut self, x: &[f32], tile: usize, targets: &[u32], width: usize) -> Result<f64, LossError> {
+        let (block, stride, count) = (self.block, self.tile, targets.len());
+        let (max, sum) = (&mut self.max[..count], &mut self.sum[..count]);
+        Arch::new().dispatch(Combine { maxima: &self.maxima, sums: &self.sums, stride, max, sum });
+        let losses = &mut self.nll[..count];
+        for (position, (nll, &target)) in losses.iter_mut().zip(targets).enumerate() {
+            let logit = self.target_logits[target as usize / block * stride + position];
+            *nll = sum[position].ln() - (f64::from(logit) - f64::from(max[position]));
+        }
         if let Some(offset) = losses.iter().position(|nll| !nll.is_finite()) {
             let position = tile + offset;
             let hidden_is_finite = x.iter().skip(position).step_by(width).all(|h| h.is_finite());
@@ -241,73 +275,178 @@ impl Classifier {
         }
         Ok(losses.iter().sum())
     }
+
+    /// Turns every block's exponentials into the gradient of its logits; the blocks' part of dE and each group's of dx.
+    fn gradients(&mut self, tile: &Tile<'_>, dweight: &mut [f32], write: Write) {
+        let (dim, block, stride, count) = (self.dim, self.block, self.tile, tile.targets.len());
+        let group = self.group();
+        let x = Matrix::row_major(&tile.x[tile.first..], dim, count, tile.width);
+        let (maxima, max, sum) = (&self.maxima, &self.max[..count], &self.sum[..count]);
+        let arch = Arch::new();
+        self.logits[..self.vocab * count]
+            .par_chunks_mut(group * block * count)
+            .zip(tile.weight.par_chunks(group * block * dim))
+            .zip(dweight.par_chunks_mut(group * block * dim))
+            .zip(self.partial_dx.par_chunks_mut(dim * stride))
+            .enumerate()
+            .for_each(|(index, (((logits, weight), dweight), dx))| {
+                let blocks = logits
+                    .chunks_mut(block * count)
+                    .zip(weight.chunks(block * dim))
+                    .zip(dweight.chunks_mut(block * dim));
+                let mut write_dx = Write::Set;
+                for (index, ((logits, weight), dweight)) in (index * group..).zip(blocks) {
+                    let tokens = weight.len() / dim;
+                    let (maxima, scale) = (&maxima[index * stride..][..count], tile.grad_scale);
+                    arch.dispatch(Rescale { logits, maxima, max, sum, scale });
+                    for (position, token) in in_block(tile.targets, index * block, tokens) {
+                        logits[token * count + position] -= scale;
+                    }
+                    let weight = Matrix::row_major(weight, tokens, dim, dim);
+                    for first in (0..count).step_by(STRIP) {
+                        let columns = STRIP.min(count - first);
+                        let gradient = Matrix::row_major(&logits[first..], tokens, columns, count);
+                        let dx = MatrixMut::row_major(&mut dx[first..], dim, columns, count);
+                        matmul(dx, write_dx, weight.t(), gradient);
+                    }
+                    let gradient = Matrix::row_major(logits, tokens, count, count);
+                    matmul(MatrixMut::row_major(dweight, tokens, dim, dim), write, gradient, x.t());
+                    write_dx = Write::Add;
+                }
+            });
+    }
+
+    /// The tile's columns of dx: the groups' sums, added in order.
+    fn sum_dx(&self, tile: &Tile<'_>, dx: &mut [f32]) {
+        let (dim, count) = (self.dim, tile.targets.len());
+        let groups = self.vocab.div_ceil(self.group() * self.block);
+        dx.par_chunks_mut(tile.width).enumerate().for_each(|(channel, row)| {
+            let row = &mut row[tile.first..][..count];
+            for (group, partial) in self.partial_dx.chunks(dim * self.tile).take(groups).enumerate() {
+                let partial = &partial[channel * count..][..count];
+                match group {
+                    0 => row.copy_from_slice(partial),
+                    _ => row.iter_mut().zip(partial).for_each(|(sum, &x)| *sum += x),
+                }
+            }
+        });
+    }
+
+    /// Blocks of a group.
+    fn group(&self) -> usize {
+        self.vocab.div_ceil(self.block).div_ceil(GROUPS)
+    }
 }
 
-/// Negative log-likelihood of `target` under the softmax of `row`. Leaves e^(logit − max) in `row`, or, when
-/// `grad_scale` is given, the gradient of `grad_scale` times the loss.
-struct PositionLoss<'a> {
-    row: &'a mut [f32],
-    target: usize,
-    grad_scale: Option<f32>,
+/// What the backward pass of a tile of positions reads.
+struct Tile<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    /// First position.
+    first: usize,
+    targets: &'a [u32],
+    width: usize,
+    grad_scale: f32,
 }
 
-impl WithSimd for PositionLoss<'_> {
-    type Output = f64;
+/// The positions whose target is one of `tokens` tokens from `first` on, each with the token's number among them.
+fn in_block(targets: &[u32], first: usize, tokens: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
+    let token = move |&target: &u32| (target as usize).checked_sub(first).filter(|&token| token < tokens);
+    targets.iter().enumerate().filter_map(move |(position, target)| Some((position, token(target)?)))
+}
+
+/// Replaces logits, a row a token, by e^(logit − max), with the maximum and the sum of each position.
+struct Exponentials<'a> {
+    logits: &'a mut [f32],
+    max: &'a mut [f32],
+    sum: &'a mut [f64],
+}
+
+impl WithSimd for Exponentials<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> f64 {
-        let Self { row, target, grad_scale } = self;
-        let max = maximum(row);
-        let logit = row[target];
-        let sum = exponentiate(row, max);
-        let nll = sum.ln() - (f64::from(logit) - f64::from(max));
-        if let Some(scale) = grad_scale {
-            let factor = (f64::from(scale) / sum) as f32;
-            for value in row.iter_mut() {
-                *value *= factor;
-            }
-            row[target] -= scale;
+    fn with_simd<S: Simd>(self, _: S) {
+        /// Rows whose exponentials are summed in fp32 before they join the sum in f64.
+        const ROWS: usize = 32;
+        let Self { logits, max, sum } = self;
+        let count = max.len();
+        // NaN is passed over here, and then shows in the sum.
+        max.fill(f32::NEG_INFINITY);
+        for row in logits.chunks_exact(count) {
+            max.iter_mut().zip(row).for_each(|(max, &l)| *max = if l > *max { l } else { *max });
         }
-        nll
+        // Where all logits are −∞, all exponentials are 0.
+        let mut shift = [0.0f32; TILE];
+        let shift = &mut shift[..count];
+        shift.iter_mut().zip(&*max).for_each(|(s, &m)| *s = if m == f32::NEG_INFINITY { 0.0 } else { m });
+        sum.fill(0.0);
+        for rows in logits.chunks_mut(ROWS * count) {
+            let mut partial = [0.0f32; TILE];
+            let partial = &mut partial[..count];
+            for row in rows.chunks_exact_mut(count) {
+                for ((value, &shift), partial) in row.iter_mut().zip(&*shift).zip(&mut *partial) {
+                    *value = exp(*value - shift);
+                    *partial += *value;
+                }
+            }
+            sum.iter_mut().zip(&*partial).for_each(|(sum, &partial)| *sum += f64::from(partial));
+        }
     }
 }
 
-/// Largest element; NaN elements may be passed over, and then show in the sum of exponentials.
-#[inline(always)]
-fn maximum(row: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if a > b { a } else { b };
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let mut groups = row.chunks_exact(LANES);
-    for group in &mut groups {
-        for (lane, &value) in lanes.iter_mut().zip(group) {
-            *lane = larger(value, *lane);
-        }
-    }
-    let rest = groups.remainder().iter().copied();
-    lanes.into_iter().chain(rest).fold(f32::NEG_INFINITY, |max, value| larger(value, max))
+/// Maximum and sum of exponentials of each position over all blocks, whose rows are `stride` apart.
+struct Combine<'a> {
+    maxima: &'a [f32],
+    sums: &'a [f64],
+    stride: usize,
+    max: &'a mut [f32],
+    sum: &'a mut [f64],
 }
 
-/// Replaces each element by e^(element − max) and returns their sum: fp32 within short blocks, f64 across.
-#[inline(always)]
-fn exponentiate(row: &mut [f32], max: f32) -> f64 {
-    const BLOCK: usize = 32 * LANES;
-    let mut sum = 0.0;
-    for block in row.chunks_mut(BLOCK) {
-        let mut lanes = [0.0f32; LANES];
-        let mut groups = block.chunks_exact_mut(LANES);
-        for group in &mut groups {
-            for (lane, value) in lanes.iter_mut().zip(group) {
-                *value = exp(*value - max);
-                *lane += *value;
+impl WithSimd for Combine<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { maxima, sums, stride, max, sum } = self;
+        max.fill(f32::NEG_INFINITY);
+        for row in maxima.chunks_exact(stride) {
+            max.iter_mut().zip(row).for_each(|(max, &m)| *max = if m > *max { m } else { *max });
+        }
+        sum.fill(0.0);
+        for (maxima, sums) in maxima.chunks_exact(stride).zip(sums.chunks_exact(stride)) {
+            for (((sum, &max), &m), &s) in sum.iter_mut().zip(&*max).zip(maxima).zip(sums) {
+                *sum += s * f64::from(exp(m - max));
             }
         }
-        for (lane, value) in lanes.iter_mut().zip(groups.into_remainder()) {
-            *value = exp(*value - max);
-            *lane += *value;
-        }
-        sum += lanes.iter().copied().map(f64::from).sum::<f64>();
     }
-    sum
+}
+
+/// Turns exponentials relative to their block's maxima into `scale` times probabilities.
+struct Rescale<'a> {
+    logits: &'a mut [f32],
+    maxima: &'a [f32],
+    max: &'a [f32],
+    sum: &'a [f64],
+    scale: f32,
+}
+
+impl WithSimd for Rescale<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let count = self.max.len();
+        let mut factors = [0.0f32; TILE];
+        let factors = &mut factors[..count];
+        for (((factor, &m), &max), &sum) in factors.iter_mut().zip(self.maxima).zip(self.max).zip(self.sum) {
+            *factor = (f64::from(self.scale) / sum) as f32 * exp(m - max);
+        }
+        for row in self.logits.chunks_exact_mut(count) {
+            row.iter_mut().zip(&*factors).for_each(|(value, &factor)| *value *= factor);
+        }
+    }
 }
 
 /// Logits of some tokens: one dot product with `hidden` for each row of `weight`.

@@ -80,8 +80,7 @@ impl<'a> MatrixMut<'a> {
     }
 }
 
-/// `dst = a · b` or `dst += a · b`, on all threads of the current rayon pool. Every element is summed by one thread in a
-/// fixed order, so the result does not depend on scheduling.
+/// `dst = a · b` or `dst += a · b`, on the thread that calls: callers share out products, or parts of them, themselves.
 ///
 /// # Panics
 /// When the shapes do not agree.
@@ -113,7 +112,7 @@ pub(crate) fn matmul(dst: MatrixMut<'_>, write: Write, a: Matrix<'_>, b: Matrix<
             false,
             false,
             false,
-            Parallelism::Rayon(0),
+            Parallelism::None,
         );
     }
 }

@@ -1,13 +1,14 @@
 //! A model that can be trained: forward and backward passes over a plan, gradients into a flat arena.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use ferrane_engine::{Engine, Surface};
 use ferrane_model::{
-    LayerRole, Param,
+    LayerRole,
     plan::{Plan, WeightProduct},
     stage::{Tokens, names},
 };
+use rayon::prelude::*;
 
 use crate::{
     RuntimeError,
@@ -136,6 +137,19 @@ impl TrainingModel {
         grads: &mut [f32],
         write: Write,
     ) -> Result<f64, RuntimeError> {
+        // On a thread of the pool, so that no kernel or product is handed over from outside it.
+        rayon::scope(|_| self.passes(inputs, targets, grad_scale, grads, write))
+    }
+
+    /// The forward pass, the loss, and the backward pass.
+    fn passes(
+        &mut self,
+        inputs: &[u32],
+        targets: &[u32],
+        grad_scale: f32,
+        grads: &mut [f32],
+        write: Write,
+    ) -> Result<f64, RuntimeError> {
         self.run_forward(inputs)?;
         let sum = self.classify(targets, grad_scale, grads, write)?;
         self.head_backward.run(0)?;
@@ -183,11 +197,18 @@ impl TrainingModel {
     /// The gradients of a layer's weights, from its taps and the gradients its backward pieces left.
     fn layer_gradients(&self, layer: usize, grads: &mut [f32], write: Write) -> Result<(), RuntimeError> {
         let (table, values) = (self.binder.weights().table(), &self.layers[layer]);
-        for product in &self.products {
-            let param = table.layer(layer, product.role);
-            let (dy, x) = (&values[&product.dy], &values[&product.x]);
-            weight_gradient(param, dy, x, grads, write)?;
-        }
+        let mut products: Vec<_> = self
+            .products
+            .iter()
+            .map(|p| (table.layer(layer, p.role), &values[&p.dy], &values[&p.x]))
+            .collect();
+        products.sort_unstable_by_key(|(param, ..)| param.offset);
+        let params = products.iter().map(|(param, ..)| param.range());
+        let grads_of = disjoint(grads, params);
+        products
+            .into_par_iter()
+            .zip(grads_of)
+            .try_for_each(|((_, dy, x), grads)| weight_gradient(dy, x, grads, write))?;
         for (role, value) in &self.direct {
             accumulate(&values[value], &mut grads[table.layer(layer, *role).range()], write)?;
         }
@@ -218,22 +239,35 @@ impl TrainingModel {
     }
 }
 
-/// `dW [O, I] (+)= dY [O, W] · X [I, W]ᵀ`
-fn weight_gradient(
-    param: &Param,
-    dy: &Surface,
-    x: &Surface,
-    grads: &mut [f32],
-    write: Write,
-) -> Result<(), RuntimeError> {
+/// The parts of `arena` at `ranges`, which follow each other and do not overlap.
+fn disjoint(mut arena: &mut [f32], ranges: impl Iterator<Item = Range<usize>>) -> Vec<&mut [f32]> {
+    let mut at = 0;
+    ranges
+        .map(|range| {
+            let (_, rest) = std::mem::take(&mut arena).split_at_mut(range.start - at);
+            let (part, rest) = rest.split_at_mut(range.len());
+            (arena, at) = (rest, range.end);
+            part
+        })
+        .collect()
+}
+
+/// `dW [O, I] (+)= dY [O, W] · X [I, W]ᵀ`, where `grads` is dW.
+fn weight_gradient(dy: &Surface, x: &Surface, grads: &mut [f32], write: Write) -> Result<(), RuntimeError> {
+    /// Parts of a product that threads may share.
+    const PARTS: usize = 4;
     let [_, outputs, _, width] = dy.shape();
     let [_, inputs, _, _] = x.shape();
-    let grads = &mut grads[param.range()];
+    let rows = outputs.div_ceil(PARTS).next_multiple_of(16);
     dy.read(|dy| {
         x.read(|x| {
-            let dy = Matrix::row_major(dy, outputs, width, width);
             let x = Matrix::row_major(x, inputs, width, width);
-            matmul(MatrixMut::row_major(grads, outputs, inputs, inputs), write, dy, x.t());
+            let parts = grads.par_chunks_mut(rows * inputs).zip(dy.par_chunks(rows * width));
+            parts.for_each(|(grads, dy)| {
+                let rows = dy.len() / width;
+                let dy = Matrix::row_major(dy, rows, width, width);
+                matmul(MatrixMut::row_major(grads, rows, inputs, inputs), write, dy, x.t());
+            });
         })
     })??;
     Ok(())

@@ -53,7 +53,7 @@ pub(crate) struct Given {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seed: Option<u64>,
 
-    /// Optimiser updates of the whole run [default: enough for a minute or two with nano, else 1000]
+    /// Optimiser updates of the whole run [default: 1600 with nano, else 1000]
     #[arg(long, value_name = "N", help_heading = "Step")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) steps: Option<u64>,
@@ -61,7 +61,7 @@ pub(crate) struct Given {
     #[arg(long, value_name = "N", help_heading = "Step")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) micro_batches: Option<usize>,
-    /// Sequences in a micro-batch [default: 4 with nano, else 1]
+    /// Sequences in a micro-batch [default: 2 with nano, else 1]
     #[arg(long, value_name = "N", help_heading = "Step")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) batch_size: Option<usize>,
@@ -78,15 +78,15 @@ pub(crate) struct Given {
     #[arg(long, value_name = "constant|cosine|linear", value_parser = parse_named::<Decay>, help_heading = "Optimiser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) schedule: Option<Decay>,
-    /// Steps in which the learning rate rises to its peak [default: 40 with nano, else 100]
+    /// Steps in which the learning rate rises to its peak [default: 60 with nano, else 100]
     #[arg(long, value_name = "N", help_heading = "Optimiser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) warmup: Option<u64>,
-    /// Last learning rate as a fraction of the peak [default: 0.1]
+    /// Last learning rate as a fraction of the peak [default: 0.02 with nano, else 0.1]
     #[arg(long, value_name = "R", allow_negative_numbers = true, help_heading = "Optimiser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) min_lr_ratio: Option<f64>,
-    /// AdamW's decay of its two moments [default: 0.9,0.95]
+    /// AdamW's decay of its two moments [default: 0.9,0.99 with nano, else 0.9,0.95]
     #[arg(long, value_name = "B1,B2", value_parser = parse_betas, help_heading = "Optimiser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) betas: Option<Betas>,

@@ -20,6 +20,8 @@ use super::{RunError, RunSettings};
 #[derive(Debug)]
 pub struct RunFolder {
     root: PathBuf,
+    /// Whether it was made by this value, and not found empty.
+    made: bool,
     /// Holds the system's lock on the folder; a killed process lets go of it.
     _lock: File,
 }
@@ -33,17 +35,21 @@ impl RunFolder {
     /// # Errors
     /// When something else is in the folder, another process works in it, or the system refuses.
     pub fn create(root: &Path, settings: &RunSettings) -> Result<Self, RunError> {
-        match fs::read_dir(root) {
-            Ok(entries) => Self::refuse_foreign(root, entries)?,
+        let made = match fs::read_dir(root) {
+            Ok(entries) => {
+                Self::refuse_foreign(root, entries)?;
+                false
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::create_dir_all(root).map_err(RunError::io("create the run folder", root))?;
+                true
             }
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                 return Err(RunError::NotAFolder { path: root.to_owned() });
             }
             Err(error) => return Err(RunError::io("read", root)(error)),
-        }
-        let folder = Self::lock(root)?;
+        };
+        let folder = Self { made, ..Self::lock(root)? };
         folder.write_settings(settings)?;
         Ok(folder)
     }
@@ -58,7 +64,7 @@ impl RunFolder {
         loop {
             let root = parent.join(format!("{name}-{number}"));
             match fs::create_dir(&root) {
-                Ok(()) => return Self::create(&root, settings),
+                Ok(()) => return Ok(Self { made: true, ..Self::create(&root, settings)? }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(RunError::io("create the run folder", &root)(error)),
             }
@@ -103,7 +109,9 @@ impl RunFolder {
         for file in [CONFIG, LOCK] {
             let _ = fs::remove_file(self.root.join(file));
         }
-        let _ = fs::remove_dir(&self.root);
+        if self.made {
+            let _ = fs::remove_dir(&self.root);
+        }
     }
 
     /// The folder itself.
@@ -135,7 +143,7 @@ impl RunFolder {
         let path = root.join(LOCK);
         let lock = File::create(&path).map_err(RunError::io("write to", root))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { root: root.to_owned(), made: false, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(RunError::Busy { path: root.to_owned() }),
             Err(TryLockError::Error(error)) => Err(RunError::io("lock", &path)(error)),
         }
@@ -223,6 +231,15 @@ mod tests {
         assert_eq!(second.root(), parent.path().join("nano-2"));
         first.abandon();
         assert!(!parent.path().join("nano-1").exists() && parent.path().join("nano-2").exists());
+
+        let mine = parent.path().join("mine");
+        fs::create_dir(&mine).unwrap();
+        RunFolder::create(&mine, &settings()).unwrap().abandon();
+        assert_eq!(
+            fs::read_dir(&mine).unwrap().count(),
+            0,
+            "a folder that was there stays, as empty as it was"
+        );
     }
 
     #[test]

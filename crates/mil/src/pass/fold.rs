@@ -21,14 +21,12 @@ const MOST: usize = 1 << 16;
 /// Never for a function that verifies.
 pub fn fold(f: &Function) -> Result<Function, PassError> {
     let mut f = f.clone();
-    for at in 0..f.ops.len() {
-        if foldable(&f, &f.ops[at]) {
-            if let Some(constants) = evaluate(&f, &f.ops[at]) {
-                replace(&mut f, at, constants);
-            }
+    for op in std::mem::take(&mut f.ops) {
+        match foldable(&f, &op).then(|| evaluate(&f, &op)).flatten() {
+            Some(constants) => define(&mut f, &op, constants),
+            None => f.ops.push(op),
         }
     }
-    split_results(&mut f);
     Ok(super::dce(&f))
 }
 
@@ -47,7 +45,8 @@ fn evaluate(f: &Function, op: &Op) -> Option<Vec<Constant>> {
     let mut alone = f.clone();
     alone.inputs.clear();
     let operands: Vec<ValueId> = op.uses().collect();
-    alone.ops.retain(|o| o == op || (o.code == Opcode::Const && operands.contains(&o.result())));
+    alone.ops.retain(|o| o.code == Opcode::Const && operands.contains(&o.result()));
+    alone.ops.push(op.clone());
     alone.outputs = op.results.clone();
     super::dce::compact(&mut alone);
     let options = interp::Options { round_to_dtype: true, ..interp::Options::default() };
@@ -76,24 +75,11 @@ fn constant(ty: &TensorType, tensor: &Tensor) -> Option<Constant> {
     Some(Constant { ty: ty.clone(), payload: Payload::Inline(Arc::new(data)) })
 }
 
-fn replace(f: &mut Function, at: usize, constants: Vec<Constant>) {
-    let op = &mut f.ops[at];
-    (op.code, op.name) = (Opcode::Const, String::new());
-    op.args.clear();
-    op.attrs.clear();
-    for (r, c) in op.results.iter().zip(constants) {
+/// Lets `const` ops define the results of `op`.
+fn define(f: &mut Function, op: &Op, constants: Vec<Constant>) {
+    for (&r, c) in op.results.iter().zip(constants) {
         f.values[r.index()].constant = Some(c);
-    }
-}
-
-/// A `const` has one result: one that replaced an op of several becomes several.
-fn split_results(f: &mut Function) {
-    let ops = std::mem::take(&mut f.ops);
-    for op in ops {
-        if op.code == Opcode::Const && op.results.len() > 1 {
-            f.ops.extend(op.results.iter().map(|&r| Op { results: vec![r], ..op.clone() }));
-        } else {
-            f.ops.push(op);
-        }
+        let (args, attrs) = (Vec::new(), Vec::new());
+        f.ops.push(Op { code: Opcode::Const, name: String::new(), args, results: vec![r], attrs });
     }
 }

@@ -23,6 +23,8 @@ pub(crate) enum Work {
     Gemm(usize),
     /// A general convolution.
     Conv(usize),
+    /// An op without a kernel.
+    Reference(usize),
 }
 
 /// Nodes that run in one loop over `shape`.
@@ -68,6 +70,10 @@ pub(crate) fn fuse(graph: &Graph) -> Vec<Work> {
                 fuser.ready(x.node);
                 fuser.ready(weight.node);
                 fuser.work.push(Work::Conv(i));
+            }
+            Kind::Reference { args, .. } => {
+                args.iter().for_each(|v| fuser.ready(v.node));
+                fuser.work.push(Work::Reference(i));
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The function between lowering and planning: few kinds of nodes, all operands views.
 
-use ferrane_mil::infer::linear::ConvGeometry;
+use std::sync::Arc;
+
+use ferrane_mil::{infer::linear::ConvGeometry, interp::SingleOp};
 
 use crate::{
     Numerics,
@@ -92,6 +94,8 @@ pub(crate) enum Kind {
     Gemm { a: View, b: View },
     /// A general convolution.
     Conv { x: View, weight: View, geometry: ConvGeometry },
+    /// A result of an op that has no kernel: the reference interpreter computes it.
+    Reference { op: Arc<SingleOp>, result: usize, args: Vec<View> },
     /// Parts that together fill the node: the node of each part, which is a copy, and the place it fills.
     Concat { parts: Vec<(usize, View)> },
 }
@@ -101,7 +105,7 @@ impl Kind {
     pub(crate) fn views(&self) -> Vec<&View> {
         match self {
             Kind::Input(_) | Kind::Const(_) | Kind::Concat { .. } => vec![],
-            Kind::Map { args, .. } => args.iter().collect(),
+            Kind::Map { args, .. } | Kind::Reference { args, .. } => args.iter().collect(),
             Kind::Reduce { x, .. } => vec![x],
             Kind::Gemm { a, b } => vec![a, b],
             Kind::Conv { x, weight, .. } => vec![x, weight],

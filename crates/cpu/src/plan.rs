@@ -6,7 +6,7 @@ use crate::{
     graph::{Graph, Kind},
     memory::{Access, Buffer, Origin},
     place::{Home, place},
-    step::{Step, conv::ConvStep, gemm::GemmStep},
+    step::{Step, conv::ConvStep, gemm::GemmStep, reference::ReferenceStep},
     view::{View, elements, row_major},
 };
 
@@ -42,6 +42,7 @@ pub(crate) fn plan(mut graph: Graph, name: &str) -> Result<Plan, CompileError> {
             Work::Loop(group) => Step::Loop(planner.emit_loop(&group)),
             Work::Gemm(node) => Step::Gemm(GemmStep::new(&mut planner, node)),
             Work::Conv(node) => Step::Conv(ConvStep::new(&mut planner, node)),
+            Work::Reference(node) => Step::Reference(Box::new(ReferenceStep::new(&mut planner, node))),
         })
         .collect();
     if planner.broken {

@@ -1,8 +1,11 @@
 //! Ops that compute, in terms of maps, reductions and matrix products.
 
+use std::sync::Arc;
+
 use ferrane_mil::{
-    DType, Opcode,
+    CallError, DType, Opcode,
     infer::{broadcast, linear::ConvGeometry},
+    interp::SingleOp,
 };
 
 use super::{Lower, Site};
@@ -63,8 +66,23 @@ impl Lower<'_> {
             | Opcode::ReduceMin
             | Opcode::ReduceSum
             | Opcode::ReduceSumSquare => self.reduction(site),
-            op => Err(CompileError::NoKernel { op, value: site.value.into() }),
+            _ => self.reference(site, 0),
         }
+    }
+
+    /// Result `result` of an op without a kernel.
+    pub(super) fn reference(&mut self, site: Site<'_>, result: usize) -> Result<View, CompileError> {
+        let op = site.call.code();
+        let single = SingleOp::new(site.call).map_err(|e| match e {
+            CallError::ParsedOnly(op) => CompileError::NoKernel { op, value: site.value.into() },
+            source => site.error(source),
+        })?;
+        let args = single.operands().iter().map(|&v| self.value(v)).collect::<Result<Vec<_>, _>>()?;
+        let missing = || CompileError::NoKernel { op, value: site.value.into() };
+        let ty = single.results().get(result).ok_or_else(missing)?.clone();
+        let round = Round::of(self.numerics, ty.dtype);
+        let kind = Kind::Reference { op: Arc::new(single), result, args };
+        Ok(self.graph.push(&ty.shape, kind, round))
     }
 
     fn unary(&mut self, op: MapOp, site: Site<'_>) -> Result<View, CompileError> {
@@ -75,7 +93,7 @@ impl Lower<'_> {
     fn binary(&mut self, op: MapOp, site: Site<'_>) -> Result<View, CompileError> {
         let dtype = site.get(site.call.tensor("x"))?.dtype;
         if !dtype.is_float() && matches!(op, MapOp::Div | MapOp::Pow) {
-            return Err(site.unsupported(format!("operands of {dtype}")));
+            return self.reference(site, 0);
         }
         let (x, y) = (self.arg("x", site)?, self.arg("y", site)?);
         let shape = self.result_shape(site)?;

@@ -162,6 +162,10 @@ impl<'a> Lower<'a> {
         let site = Site { call: Call::new(self.function, op), value, round };
         let views = match self.movement(site)? {
             Some(views) => views,
+            // No op with a kernel has several results that are not parts of its operand.
+            None if op.results.len() > 1 => {
+                (0..op.results.len()).map(|i| self.reference(site, i)).collect::<Result<_, _>>()?
+            }
             None => vec![self.compute(site)?],
         };
         for (&r, view) in op.results.iter().zip(views) {

@@ -4,6 +4,7 @@ pub(crate) mod conv;
 mod emit;
 pub(crate) mod gemm;
 pub(crate) mod loops;
+pub(crate) mod reference;
 
 use crate::{memory::Bases, simd::kernels::Run, team::Scratch};
 
@@ -13,6 +14,7 @@ pub(crate) enum Step {
     Loop(loops::LoopStep),
     Gemm(gemm::GemmStep),
     Conv(conv::ConvStep),
+    Reference(Box<reference::ReferenceStep>),
 }
 
 impl Step {
@@ -22,6 +24,7 @@ impl Step {
             Step::Loop(step) => step.buffers().collect(),
             Step::Gemm(step) => step.buffers().to_vec(),
             Step::Conv(step) => step.buffers().to_vec(),
+            Step::Reference(step) => step.buffers(),
         }
     }
 
@@ -31,6 +34,7 @@ impl Step {
             Step::Loop(step) => step.run(bases, scratch, tile),
             Step::Gemm(step) => step.run(bases, scratch, tile),
             Step::Conv(step) => step.run(bases, scratch),
+            Step::Reference(step) => step.run(bases),
         }
     }
 }

@@ -1,0 +1,81 @@
+//! Ops without a kernel of their own, computed by the reference interpreter: right, but slow. Unlike other steps they
+//! allocate while they run, and run on one thread.
+
+use std::sync::Arc;
+
+use ferrane_mil::interp::SingleOp;
+
+use crate::{
+    graph::{Kind, Round},
+    memory::{Access, Bases},
+    plan::Planner,
+    simd::round,
+    view::{elements, row_major},
+};
+
+/// One result of an op.
+#[derive(Clone, Debug)]
+pub(crate) struct ReferenceStep {
+    op: Arc<SingleOp>,
+    result: usize,
+    /// Operands and their extents.
+    args: Vec<(Access, Vec<usize>)>,
+    to: Access,
+    shape: Vec<usize>,
+    round: Round,
+}
+
+impl ReferenceStep {
+    pub(crate) fn new(planner: &mut Planner, node: usize) -> Self {
+        let Kind::Reference { op, result, args } = planner.graph.nodes[node].kind.clone() else {
+            unreachable!("only ops without a kernel are planned as such")
+        };
+        Self {
+            shape: planner.graph.nodes[node].shape.clone(),
+            round: planner.graph.nodes[node].round,
+            args: args.iter().map(|v| (planner.access(v), v.shape.clone())).collect(),
+            to: planner.result(node),
+            op,
+            result,
+        }
+    }
+
+    pub(crate) fn buffers(&self) -> Vec<usize> {
+        self.args.iter().map(|(access, _)| access.buffer).chain([self.to.buffer]).collect()
+    }
+
+    pub(crate) fn run(&self, bases: &Bases) {
+        let read = |(access, shape): &(Access, Vec<usize>)| {
+            let mut data = Vec::with_capacity(elements(shape));
+            for_each_offset(access, shape, |offset| {
+                #[allow(unsafe_code, reason = "operands lie in memory shared between threads")]
+                // SAFETY: the planner checked the operand against its buffer; no other step runs meanwhile.
+                data.push(f64::from(unsafe { *bases.at(access.buffer, offset) }));
+            });
+            data
+        };
+        let results = self.op.compute(self.args.iter().map(read).collect(), false);
+        // The only errors left after verification are indices the program itself asked to be validated: what they would
+        // have picked is not a number.
+        let tensor =
+            results.ok().and_then(|mut all| (self.result < all.len()).then(|| all.swap_remove(self.result)));
+        let mut data = tensor.map_or_else(Vec::new, |t| t.data).into_iter();
+        for_each_offset(&self.to, &self.shape, |offset| {
+            let value = round::scalar(self.round, data.next().unwrap_or(f64::NAN) as f32);
+            #[allow(unsafe_code, reason = "the result lies in memory shared between threads")]
+            // SAFETY: the planner checked the result against its buffer; no other step runs meanwhile.
+            unsafe {
+                *bases.at(self.to.buffer, offset) = value;
+            }
+        });
+    }
+}
+
+/// Calls `f` with the place of every element of a tensor of `shape`, in row-major order.
+fn for_each_offset(access: &Access, shape: &[usize], mut f: impl FnMut(usize)) {
+    let dense = row_major(shape);
+    for element in 0..elements(shape) {
+        let along = (0..shape.len()).map(|d| element / dense[d] % shape[d] * access.strides[d]);
+        f(access.offset + along.sum::<usize>());
+    }
+}

@@ -55,14 +55,20 @@ const DOUBLE: &str = r#"program(1.3)
 
 /// An array file of fp32 elements.
 fn npy(shape: &str, values: &[f32]) -> Vec<u8> {
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    npy_of("<f4", shape, &bytes)
+}
+
+/// An array file.
+fn npy_of(descr: &str, shape: &str, elements: &[u8]) -> Vec<u8> {
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
     let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
     header.push_str(&" ".repeat(length - header.len() - 1));
     header.push('\n');
     let mut file = b"\x93NUMPY\x01\x00".to_vec();
     file.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
     file.extend(header.as_bytes());
-    file.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    file.extend(elements);
     file
 }
 
@@ -297,7 +303,19 @@ fn run_tells_what_is_wrong_with_inputs() {
 }
 
 #[test]
-fn dumped_kernels_are_legal_and_run() {
+fn a_program_of_terabytes_is_refused_before_memory_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let huge = "program(1.3) { func main<ios18>(tensor<fp16, [1]> x) {
+        tensor<fp16, [2147483647]> y = tile(x = x, reps = tensor<int32, [1]>([2147483647]));
+        tensor<fp16, [2147483647]> z = exp(x = y); } -> (z); }";
+    let file = write(dir.path(), "huge.mil", huge);
+    let x = format!("x={}", text(&write(dir.path(), "x.npy", npy("(1,)", &[1.0]))));
+    let ran = mil(&["run", text(&file), "--input", &x, "--out", text(&dir.path().join("out"))]);
+    assert!(ran.code == 1 && ran.err.contains("4294967295 elements"), "{}", ran.err);
+}
+
+#[test]
+fn dumped_kernels_are_legal() {
     for mode in ["baked", "streamed"] {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("kernels");
@@ -354,4 +372,47 @@ fn packages_are_exported_imported_and_run() {
     let (input, out) = (format!("x={}", text(&x)), dir.path().join("out"));
     ok(&["run", text(&package), "--input", &input, "--out", text(&out)]);
     assert_eq!(read_fp16(&out.join("y.npy")).1, [3.0; 4096]);
+}
+
+/// The weights that are baked transposed into the backward kernels are those that the forward kernels have: given as inputs
+/// of the streamed kernel, the results are the same.
+#[test]
+fn baked_and_streamed_kernels_agree() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = |mode: &str| {
+        let out = dir.path().join(mode);
+        ok(&["dump", "--model", "nano", "--layer", "2", "--seq", "64", "--mode", mode, "--out", text(&out)]);
+        out
+    };
+    let (baked, streamed) = (folder("baked"), folder("streamed"));
+    let mut files = Vec::new();
+    for (name, channels, seed) in [("d_y", 128, 7), ("h1", 344, 11), ("h3", 344, 13)] {
+        let values: Vec<f32> = (0..channels * 64).map(|i| ((i * seed % 31) as f32 - 15.0) / 16.0).collect();
+        files.push((name, npy(&format!("(1, {channels}, 1, 64)"), &values)));
+    }
+    let activations = files.len();
+    for (name, rows, columns) in [("w1", 344, 128), ("w2", 128, 344), ("w3", 344, 128)] {
+        let blob = fs::read(baked.join(format!("ffn_fwd/weights/{name}.bin"))).unwrap();
+        files.push((name, npy_of("<f2", &format!("(1, {rows}, 1, {columns})"), &blob[128..])));
+    }
+    let inputs: Vec<String> = files
+        .iter()
+        .map(|(name, bytes)| format!("{name}={}", text(&write(dir.path(), &format!("{name}.npy"), bytes))))
+        .collect();
+    let run = |kernels: &Path, inputs: &[String], to: &str| {
+        let (kernel, out) = (kernels.join("ffn_bwd"), dir.path().join(to));
+        let mut args = vec!["run", text(&kernel), "--out", text(&out)];
+        inputs.iter().for_each(|i| args.extend(["--input", i]));
+        ok(&args);
+        out
+    };
+    let (a, b) = (run(&baked, &inputs[..activations], "a"), run(&streamed, &inputs, "b"));
+    for output in ["d_mid_norm.npy", "d_h1.npy", "d_h3.npy"] {
+        let ((_, a), (_, b)) = (read_fp16(&a.join(output)), read_fp16(&b.join(output)));
+        let largest = a.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        assert!(largest > 1e-3 && largest.is_finite(), "{output}: {largest}");
+        for (a, b) in a.iter().zip(&b) {
+            assert!((a - b).abs() <= 2e-3 * largest, "{output}: {a} baked, {b} streamed");
+        }
+    }
 }

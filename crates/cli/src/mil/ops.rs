@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let arguments: Vec<String> = row.args.iter().map(argument).collect();
         writeln!(out, "{}({})", row.code, arguments.join(", "))?;
         let executed = if row.executed { "" } else { ", only parsed here" };
-        writeln!(out, "    {}. {}, {}{executed}", row.summary, row.since.name(), row.engine.name())?;
+        writeln!(out, "    {} ({}, {}{executed})", row.summary, row.since.name(), row.engine.name())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,10 +9,13 @@ use std::rc::Rc;
 use ferrane_mil::blob::{self, BlobFile};
 use ferrane_mil::{BlobRef, Function, Program, TensorType, ValueId};
 
+/// The bytes of a file, or why they cannot be had.
+type FileBytes = Result<Rc<[u8]>, String>;
+
 /// Reads weights from the files of a folder, each file once. Nothing outside the folder is read.
 pub(crate) struct FolderWeights {
     folder: PathBuf,
-    files: RefCell<HashMap<String, Result<Rc<[u8]>, String>>>,
+    files: RefCell<HashMap<String, FileBytes>>,
     /// The first weight that could not be read, and why.
     failed: RefCell<Option<String>>,
 }
@@ -22,18 +25,18 @@ impl FolderWeights {
         Self { folder: folder.to_path_buf(), files: RefCell::default(), failed: RefCell::default() }
     }
 
-    /// Why the last weight that could not be read could not be.
+    /// Why the first weight that could not be read could not be.
     pub(crate) fn failure(&self) -> Option<String> {
         self.failed.borrow().clone()
     }
 
     /// The bytes of the file `path` as written in a BLOBFILE.
-    pub(crate) fn file(&self, path: &str) -> Result<Rc<[u8]>, String> {
+    pub(crate) fn file(&self, path: &str) -> FileBytes {
         let mut files = self.files.borrow_mut();
         files.entry(path.to_owned()).or_insert_with(|| self.open(path)).clone()
     }
 
-    fn open(&self, path: &str) -> Result<Rc<[u8]>, String> {
+    fn open(&self, path: &str) -> FileBytes {
         let file = blob::resolve(&self.folder, path).map_err(|error| error.to_string())?;
         let unreadable = |error| format!("cannot read the weight file {}: {error}", file.display());
         // A link may lead outside although the path does not.

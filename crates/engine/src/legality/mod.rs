@@ -47,7 +47,13 @@ fn diagnostic(
         true => rule.severity(),
         false => Severity::Note,
     };
-    let message = format!("{}; on {} {} ({})", finding.what, profile.name, rule.consequence(), rule.id);
+    let message = format!(
+        "{}; on {} {} ({})",
+        finding.what,
+        profile.name,
+        rule.consequence(severity != Severity::Note),
+        rule.id
+    );
     let mut d = Diagnostic { severity, ..Diagnostic::error(Code::CHIP_RULE, message) };
     if let Some(span) = place.or(function) {
         d = d.label(span, "");

@@ -94,16 +94,22 @@ impl Rule {
         }
     }
 
-    /// What happens when it is broken.
-    pub(super) fn consequence(&self) -> &'static str {
-        match self.effect {
-            Effect::RefuseCompile => "the compiler refuses it",
-            Effect::RefuseText => "the text is refused as InvalidMILProgram",
-            Effect::FailLoad => "it does not load",
-            Effect::FailEvaluate => "evaluating it fails",
-            Effect::Silent => "the results are wrong without an error",
-            Effect::Slow => "it is slow",
-            Effect::Crash => "the compiler or a service crashes",
+    /// What happens when it is broken; `surely` or perhaps.
+    pub(super) fn consequence(&self, surely: bool) -> &'static str {
+        match (self.effect, surely) {
+            (Effect::RefuseCompile, true) => "the compiler refuses it",
+            (Effect::RefuseCompile, false) => "the compiler may refuse it",
+            (Effect::RefuseText, true) => "the text is refused as InvalidMILProgram",
+            (Effect::RefuseText, false) => "the text may be refused as InvalidMILProgram",
+            (Effect::FailLoad, true) => "it does not load",
+            (Effect::FailLoad, false) => "it may not load",
+            (Effect::FailEvaluate, true) => "evaluating it fails",
+            (Effect::FailEvaluate, false) => "evaluating it may fail",
+            (Effect::Silent, true) => "the results are wrong without an error",
+            (Effect::Silent, false) => "the results may be wrong without an error",
+            (Effect::Slow, _) => "it is slow",
+            (Effect::Crash, true) => "the compiler or a service crashes",
+            (Effect::Crash, false) => "the compiler or a service may crash",
         }
     }
 
@@ -115,7 +121,7 @@ impl Rule {
             "{}: {}\n\nWhen it is broken, {} ({severity}).{help}\nConfidence: {}.\nSources: {}.",
             self.id,
             self.what,
-            self.consequence(),
+            self.consequence(severity != Severity::Note),
             self.confidence.words(),
             self.sources
         )

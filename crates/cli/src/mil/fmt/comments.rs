@@ -21,9 +21,9 @@ pub(super) fn carry_over(text: &Text, printed: String) -> Result<String, String>
     if found.is_empty() {
         return Ok(printed);
     }
-    let old = anchors(&text.map);
+    let old = anchors(program_start(&text.source, &found), &text.map);
     let parsed = parse(&printed).map_err(|errors| format!("the canonical text cannot be read: {errors}"))?;
-    let new = anchors(&parsed.source_map);
+    let new = anchors(0, &parsed.source_map);
     if old.len() != new.len() {
         return Err("its comments cannot be kept: the rewritten program has other statements; remove them \
                     first, or print with --stdout from a file without comments"
@@ -64,12 +64,27 @@ pub(super) fn carry_over(text: &Text, printed: String) -> Result<String, String>
     Ok(out)
 }
 
-/// Where comments can be attached: the program, each function's header, each statement.
-fn anchors(map: &SourceMap) -> Vec<u32> {
-    let function = |f: &ferrane_mil::diagnostic::FunctionSpans| {
-        std::iter::once(f.name.start).chain(f.ops.iter().map(|op| op.statement.start)).collect::<Vec<_>>()
-    };
-    std::iter::once(0).chain(map.functions.iter().flat_map(function)).collect()
+/// Where comments can be attached: the program, each function's header, each statement, each return tuple.
+fn anchors(program: usize, map: &SourceMap) -> Vec<u32> {
+    let mut anchors = vec![program as u32];
+    for function in &map.functions {
+        anchors.push(function.name.start);
+        anchors.extend(function.ops.iter().map(|op| op.statement.start));
+        anchors.extend(function.outputs.first().map(|output| output.start));
+    }
+    anchors
+}
+
+/// Where the text proper begins, behind the comments at its head.
+fn program_start(source: &str, comments: &[(usize, usize)]) -> usize {
+    let mut at = 0;
+    loop {
+        at += source[at..].len() - source[at..].trim_start().len();
+        match comments.iter().find(|(start, _)| *start == at) {
+            Some((_, end)) => at = *end,
+            None => return at,
+        }
+    }
 }
 
 fn line_start(text: &str, at: usize) -> usize {
@@ -108,4 +123,35 @@ fn find(source: &str) -> Vec<(usize, usize)> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use ferrane_mil::diagnostic::Diagnostics;
+    use ferrane_mil::text::{Dialect, print};
+
+    use super::*;
+
+    #[test]
+    fn comments_stay_with_what_they_are_about() {
+        let source = "\n// one\n/* two\n   lines */\nprogram(1.3) // version\n{ // open\n// of main\n\
+            func main<ios18>(fp16 x) { // header\n// first\nfp16 a = relu(x = /* in */ x); // \"a\"\n\
+            string s = const()[val = string(\"// no comment\")];\n// last\n} -> (a); // out\n}\n// end\n";
+        let parsed = parse(source).unwrap();
+        let printed = print(&parsed.program, Dialect::Modern).unwrap();
+        let text = Text {
+            path: PathBuf::new(),
+            source: source.into(),
+            map: parsed.source_map,
+            warnings: Diagnostics::new(),
+        };
+        let carried = carry_over(&text, printed).unwrap();
+        let expected = "// one\n/* two\n   lines */\nprogram(1.3) // version // open\n{\n    // of main\n    \
+            func main<ios18>(fp16 x) { // header\n        // first\n        fp16 a = relu(x = x)[name = string(\"a\")]; \
+            /* in */ // \"a\"\n        string s = const()[name = string(\"s\"), val = string(\"// no comment\")];\n    \
+            // last\n    } -> (a); // out\n}\n// end\n";
+        assert_eq!(carried, expected);
+    }
 }

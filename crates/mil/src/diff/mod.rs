@@ -11,12 +11,15 @@
 
 mod activation;
 mod elementwise;
+mod index;
 mod linear;
 mod movement;
+mod norm;
 mod reduce;
 mod tape;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use tape::Tape;
 
@@ -247,7 +250,26 @@ fn rule(tape: &mut Tape<'_>, call: Call<'_>) -> Result<Rule, CallError> {
         Matmul => linear::matmul(tape, call)?,
         ReduceL1Norm | ReduceL2Norm | ReduceLogSum | ReduceLogSumExp | ReduceMax | ReduceMean | ReduceMin
         | ReduceProd | ReduceSum | ReduceSumSquare => reduce::reduce(tape, call)?,
-        Reshape | ExpandDims | Squeeze => movement::reshape(tape, call)?,
+        Linear => linear::linear(tape, call)?,
+        Einsum => linear::einsum(tape, call)?,
+        ScaledDotProductAttention => linear::attention(tape, call)?,
+        ConvTranspose => window::conv_transpose(tape, call)?,
+        AvgPool => window::avg_pool(tape, call)?,
+        UpsampleNearestNeighbor => window::upsample_nearest(tape, call)?,
+        BatchNorm => norm::batch(tape, call)?,
+        InstanceNorm | LayerNorm => norm::standardise(tape, call)?,
+        L2Norm => norm::l2(tape, call)?,
+        SliceByIndex => index::slice_by_index(tape, call)?,
+        SliceUpdate => index::slice_update(tape, call)?,
+        Gather | GatherAlongAxis | GatherNd => index::gather(tape, call)?,
+        Scatter | ScatterAlongAxis | ScatterNd => index::scatter(tape, call)?,
+        Topk => index::topk(tape, call)?,
+        Cumsum => index::cumsum(tape, call)?,
+        Crop => index::crop(tape, call)?,
+        Stack => index::stack(tape, call)?,
+        Reverse | ReverseSequence | BandPart | DepthToSpace | SpaceToDepth | PixelShuffle
+        | PixelUnshuffle | SpaceToBatch | BatchToSpace => index::rearrange(tape, call)?,
+        Reshape | ExpandDims | Squeeze | Flatten2d | ReshapeLike => movement::reshape(tape, call)?,
         Transpose => movement::transpose(tape, call)?,
         Concat => movement::concat(tape, call)?,
         SliceBySize => movement::slice_by_size(tape, call)?,

@@ -233,7 +233,8 @@ impl<'f> Tape<'f> {
     }
 }
 
-fn zeros(ty: TensorType) -> Constant {
+/// Zeros of a floating-point type.
+pub(super) fn zeros(ty: TensorType) -> Constant {
     let n = ty.elements();
     let data = match ty.dtype {
         DType::Fp16 => Data::Fp16(vec![half::f16::ZERO; n]),

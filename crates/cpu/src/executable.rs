@@ -93,19 +93,24 @@ impl Executable {
         options: Options,
     ) -> Result<Self, CompileError> {
         let plan = plan(graph, name)?;
-        let (mut registers, mut row_registers, mut accumulator) = (0, 0, 0);
+        let (mut registers, mut row_registers, mut accumulator, mut product) = (0, 0, 0, 0);
         for step in &plan.steps {
-            if let Step::Loop(step) = step {
-                let (r, rr, a) = step.scratch();
-                registers = registers.max(r);
-                row_registers = row_registers.max(rr);
-                accumulator = accumulator.max(a);
+            match step {
+                Step::Loop(step) => {
+                    let (r, rr, a) = step.scratch();
+                    registers = registers.max(r);
+                    row_registers = row_registers.max(rr);
+                    accumulator = accumulator.max(a);
+                }
+                Step::Gemm(step) => product = product.max(step.scratch()),
+                _ => {}
             }
         }
         let scratch = || Scratch {
             registers: vec![0.0; registers],
             row_registers: vec![0.0; row_registers],
             accumulator: vec![0.0; accumulator],
+            product: vec![0.0; product],
             planes: Vec::new(),
         };
         Ok(Self {

@@ -14,6 +14,8 @@ pub(crate) struct Scratch {
     pub(crate) row_registers: Vec<f32>,
     /// Accumulator of reductions.
     pub(crate) accumulator: Vec<f32>,
+    /// A product before it is turned.
+    pub(crate) product: Vec<f32>,
     /// Operands of loops at the tile at hand.
     pub(crate) planes: Vec<crate::simd::kernels::Plane>,
 }

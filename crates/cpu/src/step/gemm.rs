@@ -18,6 +18,9 @@ const PARALLEL: usize = 300_000;
 /// Least width of a piece of a product that is cut for several threads.
 const PIECE: usize = 32;
 
+/// Most rows of a product that is computed turned.
+const TURNED: usize = 128;
+
 /// `c = a·b` for every matrix of a batch.
 #[derive(Clone, Debug)]
 pub(crate) struct GemmStep {
@@ -81,30 +84,80 @@ impl GemmStep {
         // Products are cut along columns when there are too few of them.
         let pieces = if self.batch.len().is_multiple_of(parts) { 1 } else { parts };
         let pieces = pieces.min(self.n / PIECE).max(1);
-        team::split(scratch, parts, self.batch.len() * pieces, &|range, _| {
+        team::split(scratch, parts, self.batch.len() * pieces, &|range, scratch| {
             for item in range {
                 let (product, piece) = (item / pieces, item % pieces);
                 let cut = |i: usize| if i == pieces { self.n } else { self.n * i / pieces / 16 * 16 };
-                self.product(bases, self.batch[product], cut(piece)..cut(piece + 1), tile);
+                self.product(bases, self.batch[product], cut(piece)..cut(piece + 1), scratch, tile);
             }
         });
     }
 
+    /// True when the product is computed with its columns as rows, and turned afterwards. Where both operands have the axis
+    /// they share innermost, the one that gives the result's contiguous axis is packed: for few rows of many columns,
+    /// such as P·V of an attention head, packing the other and turning the small result is cheaper.
+    fn is_turned(&self) -> bool {
+        let shared_is_innermost = self.a.column == 1 && self.b.row == 1;
+        shared_is_innermost && self.c.column == 1 && self.m * 2 <= self.n && self.m > 1 && self.m <= TURNED
+    }
+
+    /// Elements of scratch that the product needs.
+    pub(crate) fn scratch(&self) -> usize {
+        if self.is_turned() { self.m * self.n } else { 0 }
+    }
+
+    /// Moves a turned product to its place.
+    fn turn(&self, scratch: &mut Scratch, c: *mut f32, width: usize, tile: Run) {
+        let from = Plane { at: scratch.product.as_mut_ptr(), row: 1, column: self.m };
+        let to = Plane { at: c, row: self.c.row, column: 1 };
+        let (a, b) = (Place::Operand(0), Place::Operand(1));
+        let instruction = Instruction { code: Code::Move, to: b, a, b: a, per_row: false };
+        let nothing = std::ptr::null_mut();
+        let part = Tile {
+            rows: self.m,
+            columns: width,
+            operands: &[from, to],
+            registers: nothing,
+            register_len: 0,
+            row_registers: nothing,
+            row_register_len: 0,
+            accumulator: nothing,
+        };
+        #[allow(unsafe_code, reason = "the interpreter works on addresses")]
+        // SAFETY: the product lies in this thread's scratch, and it goes to the part of the result that this thread alone
+        // writes; no register is used.
+        unsafe {
+            tile(&[instruction], &part);
+        }
+    }
+
     /// Some columns of one product.
-    fn product(&self, bases: &Bases, [a, b, c]: [usize; 3], columns: Range<usize>, tile: Run) {
+    fn product(
+        &self,
+        bases: &Bases,
+        [a, b, c]: [usize; 3],
+        columns: Range<usize>,
+        scratch: &mut Scratch,
+        tile: Run,
+    ) {
         let (first, width) = (columns.start, columns.len());
         let c = bases.at(self.c.buffer, c + first * self.c.column);
+        let (to, row, column) = match self.is_turned() {
+            true => (scratch.product.as_mut_ptr(), 1, self.m),
+            false => (c, self.c.row, self.c.column),
+        };
         #[allow(unsafe_code, reason = "the product works on addresses")]
         // SAFETY: the planner checked that all three matrices lie in their buffers; `c` shares no memory with `a` and `b`,
-        // whose buffers are in use at this step too; other threads write other columns or other products.
+        // whose buffers are in use at this step too; other threads write other columns or other products. A turned product
+        // fits the thread's own scratch, whose size `scratch` tells.
         unsafe {
             gemm::gemm(
                 self.m,
                 width,
                 self.k,
-                c,
-                self.c.column as isize,
-                self.c.row as isize,
+                to,
+                column as isize,
+                row as isize,
                 false,
                 bases.at(self.a.buffer, a).cast_const(),
                 self.a.column as isize,
@@ -119,6 +172,9 @@ impl GemmStep {
                 false,
                 Parallelism::None,
             );
+        }
+        if self.is_turned() {
+            self.turn(scratch, c, width, tile);
         }
         if self.round != Round::Keep {
             self.round(c, width, tile);

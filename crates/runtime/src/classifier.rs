@@ -109,6 +109,8 @@ pub(crate) struct Classifier {
     sums: Vec<f64>,
     /// Logit of each position's target, in the row of the target's block: `[blocks, tile]`.
     target_logits: Vec<f32>,
+    /// The tile's hidden states with positions as rows: `[tile, D]`. So products for dE need not pack them block by block.
+    hidden: Vec<f32>,
     /// Sums of dx over the blocks of each group: `[groups, D, tile]`.
     partial_dx: Vec<f32>,
     /// Largest logit, sum of exponentials relative to it, and negative log-likelihood of each position.
@@ -133,6 +135,7 @@ impl Classifier {
             maxima: vec![0.0; blocks * tile],
             sums: vec![0.0; blocks * tile],
             target_logits: vec![0.0; blocks * tile],
+            hidden: vec![0.0; tile * dim],
             partial_dx: vec![0.0; blocks.min(GROUPS) * dim * tile],
             max: vec![0.0; tile],
             sum: vec![0.0; tile],
@@ -280,7 +283,11 @@ impl Classifier {
     fn gradients(&mut self, tile: &Tile<'_>, dweight: &mut [f32], write: Write) {
         let (dim, block, stride, count) = (self.dim, self.block, self.tile, tile.targets.len());
         let group = self.group();
-        let x = Matrix::row_major(&tile.x[tile.first..], dim, count, tile.width);
+        for (channel, row) in tile.x.chunks_exact(tile.width).enumerate() {
+            let to = self.hidden.iter_mut().skip(channel).step_by(dim);
+            to.zip(&row[tile.first..][..count]).for_each(|(to, &x)| *to = x);
+        }
+        let hidden = Matrix::row_major(&self.hidden, count, dim, dim);
         let (maxima, max, sum) = (&self.maxima, &self.max[..count], &self.sum[..count]);
         let arch = Arch::new();
         self.logits[..self.vocab * count]
@@ -310,7 +317,7 @@ impl Classifier {
                         matmul(dx, write_dx, weight.t(), gradient);
                     }
                     let gradient = Matrix::row_major(logits, tokens, count, count);
-                    matmul(MatrixMut::row_major(dweight, tokens, dim, dim), write, gradient, x.t());
+                    matmul(MatrixMut::row_major(dweight, tokens, dim, dim), write, gradient, hidden);
                     write_dx = Write::Add;
                 }
             });

@@ -254,11 +254,11 @@ fn disjoint(mut arena: &mut [f32], ranges: impl Iterator<Item = Range<usize>>) -
 
 /// `dW [O, I] (+)= dY [O, W] · X [I, W]ᵀ`, where `grads` is dW.
 fn weight_gradient(dy: &Surface, x: &Surface, grads: &mut [f32], write: Write) -> Result<(), RuntimeError> {
-    /// Parts of a product that threads may share.
-    const PARTS: usize = 4;
     let [_, outputs, _, width] = dy.shape();
     let [_, inputs, _, _] = x.shape();
-    let rows = outputs.div_ceil(PARTS).next_multiple_of(16);
+    // A product packs X; each part does so again, so parts are no smaller than that pays for.
+    let parts = (outputs / inputs.max(1)).clamp(1, 4);
+    let rows = outputs.div_ceil(parts).next_multiple_of(16);
     dy.read(|dy| {
         x.read(|x| {
             let x = Matrix::row_major(x, inputs, width, width);

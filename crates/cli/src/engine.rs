@@ -18,6 +18,9 @@ pub(crate) fn resolve(choice: EngineChoice) -> EngineChoice {
     }
 }
 
+/// Why `auto` is what it is, after the engine's title.
+pub(crate) const WHY_AUTO: &str = "; auto: this version has no backend for a real Neural Engine";
+
 /// The engine, and a line that says which it is and why.
 pub(crate) fn open(
     choice: EngineChoice,

@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use ferrane_train::run::{self, EngineHandle, Event, Outcome, RunFolder, RunSettings};
+use ferrane_train::run::{self, EngineChoice, EngineHandle, Event, Outcome, RunFolder, RunSettings};
 
 pub(crate) use args::Args;
 
@@ -30,7 +30,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
 
 fn start(said: &Said, style: Style) -> Result<ExitCode, Failure> {
     let settings = resolve::new_run(&said.given)?;
-    let engine = open_engine(&settings)?;
+    let mut engine = open_engine(&settings)?;
+    if matches!(said.given.engine, None | Some(EngineChoice::Auto)) {
+        engine.title.push_str(engine::WHY_AUTO);
+    }
     let folder = match &said.given.out {
         Some(out) => RunFolder::create(out, &settings)?,
         None => RunFolder::create_numbered(Path::new("runs"), &default_name(said, &settings), &settings)?,

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// flags win over the file, the file over the defaults. The run folder's config.toml has every setting.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Settings, one `flag = value` a line; a [shape] table changes the model's shape
+    /// Settings, one `flag = value` a line; a `[shape]` table changes the model's shape
     #[arg(value_name = "CONFIG.toml")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]

@@ -3,8 +3,9 @@
 //! [`differentiate`] appends to a function the ops that compute gradients, one rule an op, and gives back a *joint*
 //! function. Partitioning then cuts kernels out of it with [`extract`](crate::pass::extract).
 //!
-//! Rules write their derivative with ops that the Neural Engine is known to compute (no comparisons, no `tile`), in an
-//! order in which fp16 neither overflows nor underflows early where that costs nothing.
+//! Rules of ops that the Neural Engine computes write their derivative with such ops (no comparisons, no `tile`), in an
+//! order in which fp16 neither overflows nor underflows early where that costs nothing. Slices with steps, `topk`,
+//! boolean masks and the indexing ops, which it does not compute, scatter, gather and select.
 //!
 //! Where a function has a kink, its derivative is: for `maximum`, `minimum` and the extremes of a reduction, shared
 //! evenly by the operands that tie; 0 for `abs`, `relu` and its kin at 0; 1 for `clip` and its kin at their bounds.

@@ -190,9 +190,9 @@ pub(super) fn scatter_nd(o: Operands<'_>) -> Result<Tensor, CallError> {
     let depth = indices.shape[outer];
     combine(o, |i, at| {
         let row = i[..outer].iter().zip(&indices.shape).fold(0, |row, (i, d)| row * d + i);
-        for k in 0..depth {
+        for (k, place) in at.iter_mut().enumerate().take(depth) {
             match inside(o, indices.data[row * depth + k], data.shape[k])? {
-                Some(index) => at[k] = index,
+                Some(index) => *place = index,
                 None => return Ok(false),
             }
         }

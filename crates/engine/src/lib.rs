@@ -8,8 +8,8 @@
 
 mod error;
 mod kernel;
-pub mod legality;
 mod legalise;
+pub mod legality;
 mod profile;
 mod surface;
 mod weights;

@@ -31,7 +31,8 @@ pub(crate) fn compile(program: &Verified, profile: &Profile) -> Result<(), Engin
         if value.constant.is_none() && ty.dtype == DType::Fp32 && profile.compute.value == DType::Fp16 {
             return Err(refuse(REJECTED, format!("`{name}` is {ty}, but the engine computes in fp16")));
         }
-        extents(&ty.shape, profile).map_err(|cause| refuse(REJECTED, format!("`{name}` is {ty}; {cause}")))?;
+        extents(&ty.shape, profile)
+            .map_err(|cause| refuse(REJECTED, format!("`{name}` is {ty}; {cause}")))?;
     }
     Ok(())
 }

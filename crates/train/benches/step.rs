@@ -37,10 +37,8 @@ fn steps(c: &mut Criterion) {
         Arc::new(CpuEngine::new(threads)),
         Arc::new(SimEngine::new(Profile::built_in("m4").expect("built in"), threads)),
     ];
-    let cases = [
-        (Preset::Stories15M, Tokens { batch: 1, seq: 256 }),
-        (Preset::Nano, Tokens { batch: 4, seq: 256 }),
-    ];
+    let cases =
+        [(Preset::Stories15M, Tokens { batch: 1, seq: 256 }), (Preset::Nano, Tokens { batch: 4, seq: 256 })];
     let mut group = c.benchmark_group("step");
     group.sample_size(10);
     for (preset, tokens) in cases {

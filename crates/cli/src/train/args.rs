@@ -53,7 +53,7 @@ pub(crate) struct Given {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seed: Option<u64>,
 
-    /// Optimiser updates of the whole run [default: 1600 with nano, else 1000]
+    /// Optimiser updates of the whole run [default: 2200 with nano, else 1000]
     #[arg(long, value_name = "N", help_heading = "Step")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) steps: Option<u64>,

@@ -170,7 +170,7 @@ impl RunSettings {
         if model.parse::<Preset>().is_ok_and(|preset| preset == Preset::Nano) {
             // Small steps and a high rate: what gives the best stories in a minute or two.
             return RunSettings {
-                steps: 1600,
+                steps: 2200,
                 batch_size: 2,
                 lr: 4e-3,
                 warmup: 60,

@@ -155,7 +155,7 @@ pub(super) const ROWS: &[OpSpec] = &[
         Classify,
         Ios15,
         DoesNotCompile,
-        &[tensor("probabilities"), required("classes", Tensors)],
+        &[tensor("probabilities"), tensor("classes")],
         "The most probable class and the probability of each.",
     ),
     parsed(Cond, Ios15, DoesNotCompile, &[tensor("pred")], "One of two blocks, by a truth value."),

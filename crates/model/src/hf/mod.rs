@@ -1,7 +1,7 @@
 //! Hugging Face model folders.
 //!
 //! [`load`] reads `config.json` and `model.safetensors` (or the shards of
-//! `model.safetensors.index.json`) into [`Parameters`]; [`save`] writes a folder that `transformers`
+//! `model.safetensors.index.json`) into [`Parameters`](crate::Parameters); [`save`] writes a folder that `transformers`
 //! opens. Weights are read tensor by tensor straight into the arena, so a large model is in memory
 //! once.
 

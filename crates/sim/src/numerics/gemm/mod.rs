@@ -1,4 +1,4 @@
-//! Matrix products through the multiply-accumulate unit, bit for bit those of [`mac`](super::mac) and fast.
+//! Matrix products through the multiply-accumulate unit, bit for bit those of [`mac`] and fast.
 //!
 //! A product of two fp16 values has at most 22 significant bits. With the weight scaled to units of 2⁻¹⁶ and its last
 //! `f32` bit raised, one fused multiply-add onto an integer near 1.5·2²³ therefore adds the product rounded to a whole

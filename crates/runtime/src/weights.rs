@@ -44,7 +44,8 @@ struct Staged {
 pub(crate) struct WeightSurfaces {
     weights: Weights,
     staged: Vec<Staged>,
-    made: HashMap<(ParamKey, [usize; 4], bool), Surface>,
+    /// By weight, port shape and claimed bytes; views of the arena, which claim what they are, under `None`.
+    made: HashMap<(ParamKey, [usize; 4], Option<usize>), Surface>,
 }
 
 impl WeightSurfaces {
@@ -66,7 +67,7 @@ impl WeightSurfaces {
         allocation: usize,
     ) -> Result<Surface, RuntimeError> {
         let in_place = on.reads_host_memory();
-        let key = (param.key, port.shape, in_place);
+        let key = (param.key, port.shape, (!in_place).then_some(allocation));
         if let Some(surface) = self.made.get(&key) {
             return Ok(surface.clone());
         }

@@ -26,8 +26,8 @@ pub struct TrainingModel {
     backward: Pass,
     head_forward: Pass,
     head_backward: Pass,
-    /// Layer inputs; the last is the input of the final norm.
-    residual: Vec<Surface>,
+    /// The first layer's input.
+    input: Surface,
     layers: Vec<Values>,
     head: Values,
     products: Vec<WeightProduct>,
@@ -82,7 +82,7 @@ impl TrainingModel {
             head_forward: binder.bind(head_forward, std::slice::from_ref(&head))?,
             head_backward: binder.bind(head_backward, std::slice::from_ref(&head))?,
             tokens: plan.tokens,
-            residual,
+            input: residual.swap_remove(0),
             layers,
             head,
             products: plan.layer.products,
@@ -166,7 +166,7 @@ impl TrainingModel {
     fn run_forward(&mut self, inputs: &[u32]) -> Result<(), RuntimeError> {
         let weights = self.binder.weights();
         let (table, vocab) = (weights.table(), weights.table().config().vocab);
-        embed(weights.arena(), table.embedding().offset, vocab, inputs, &self.residual[0])?;
+        embed(weights.arena(), table.embedding().offset, vocab, inputs, &self.input)?;
         for layer in 0..self.layers.len() {
             self.forward.run(layer)?;
         }

@@ -71,6 +71,23 @@ pub(crate) struct Tile<'a> {
     pub(crate) accumulator: *mut f32,
 }
 
+impl<'a> Tile<'a> {
+    /// A tile for instructions that use operands alone, and no register or accumulator.
+    pub(crate) fn of_operands(rows: usize, columns: usize, operands: &'a [Plane]) -> Self {
+        let nothing = std::ptr::null_mut();
+        Self {
+            rows,
+            columns,
+            operands,
+            registers: nothing,
+            register_len: 0,
+            row_registers: nothing,
+            row_register_len: 0,
+            accumulator: nothing,
+        }
+    }
+}
+
 /// Runs instructions on a tile.
 ///
 /// # Safety

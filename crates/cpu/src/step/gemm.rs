@@ -112,17 +112,8 @@ impl GemmStep {
         let to = Plane { at: c, row: self.c.row, column: 1 };
         let (a, b) = (Place::Operand(0), Place::Operand(1));
         let instruction = Instruction { code: Code::Move, to: b, a, b: a, per_row: false };
-        let nothing = std::ptr::null_mut();
-        let part = Tile {
-            rows: self.m,
-            columns: width,
-            operands: &[from, to],
-            registers: nothing,
-            register_len: 0,
-            row_registers: nothing,
-            row_register_len: 0,
-            accumulator: nothing,
-        };
+        let operands = [from, to];
+        let part = Tile::of_operands(self.m, width, &operands);
         #[allow(unsafe_code, reason = "the interpreter works on addresses")]
         // SAFETY: the product lies in this thread's scratch, and it goes to the part of the result that this thread alone
         // writes; no register is used.
@@ -192,21 +183,11 @@ impl GemmStep {
         let place = Place::Operand(0);
         let instruction =
             Instruction { code: Code::Round(self.round), to: place, a: place, b: place, per_row: false };
-        let nothing = std::ptr::null_mut();
         // Neighbours are taken as a row; elements that are apart one by one.
         let (width, steps) = if column == 1 { (columns, 1) } else { (1, columns) };
         for step in 0..steps {
-            let plane = Plane { at: c.wrapping_add(step * column), row, column: 1 };
-            let part = Tile {
-                rows,
-                columns: width,
-                operands: &[plane],
-                registers: nothing,
-                register_len: 0,
-                row_registers: nothing,
-                row_register_len: 0,
-                accumulator: nothing,
-            };
+            let operands = [Plane { at: c.wrapping_add(step * column), row, column: 1 }];
+            let part = Tile::of_operands(rows, width, &operands);
             #[allow(unsafe_code, reason = "the interpreter works on addresses")]
             // SAFETY: the plane is the part of the result that this thread alone writes; no register is used.
             unsafe {

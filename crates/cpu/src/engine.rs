@@ -57,6 +57,8 @@ pub struct HostKernel {
     program: String,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+    source: Verified,
+    options: Options,
     executable: Executable,
 }
 
@@ -71,16 +73,25 @@ impl HostKernel {
         weights: &WeightFiles,
         options: Options,
     ) -> Result<Self, EngineError> {
-        let function = program.main();
-        let (inputs, outputs) = Port::of(function)?;
-        Files(weights).check(function)?;
-        let executable =
-            Executable::compile(function, &Files(weights), options).map_err(|e| EngineError::Compile {
-                engine: engine.into(),
-                program: function.name.clone(),
-                reason: e.to_string(),
-            })?;
-        Ok(Self { engine: engine.into(), program: function.name.clone(), inputs, outputs, executable })
+        let (inputs, outputs) = Port::of(program.main())?;
+        let executable = executable(engine, program, weights, options)?;
+        Ok(Self {
+            engine: engine.into(),
+            program: program.main().name.clone(),
+            inputs,
+            outputs,
+            source: program.clone(),
+            options,
+            executable,
+        })
+    }
+
+    /// Checks that `weights` holds what the program refers to.
+    ///
+    /// # Errors
+    /// Names a file that is missing or does not hold what the program says.
+    pub fn check_weights(&self, weights: &WeightFiles) -> Result<(), WeightsError> {
+        Files(weights).check(self.source.main())
     }
 
     fn check(&self, ports: &[Port], surfaces: &[&Surface]) -> Result<(), EngineError> {
@@ -151,6 +162,27 @@ impl Kernel for HostKernel {
         }
         Ok(())
     }
+
+    /// The new weights take effect.
+    fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError> {
+        self.executable = executable(&self.engine, &self.source, weights, self.options)?;
+        Ok(())
+    }
+}
+
+fn executable(
+    engine: &str,
+    program: &Verified,
+    weights: &WeightFiles,
+    options: Options,
+) -> Result<Executable, EngineError> {
+    let function = program.main();
+    Files(weights).check(function)?;
+    Executable::compile(function, &Files(weights), options).map_err(|e| EngineError::Compile {
+        engine: engine.into(),
+        program: function.name.clone(),
+        reason: e.to_string(),
+    })
 }
 
 /// Input memory, locked: each host memory once, however many surfaces view it; device memory copied out.

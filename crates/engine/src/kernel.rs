@@ -60,6 +60,17 @@ pub trait Kernel: Send {
     /// # Errors
     /// When a surface does not fit its port, or the engine refuses or fails; outputs are then undefined.
     fn evaluate(&mut self, inputs: &[&Surface], outputs: &[&Surface]) -> Result<(), EngineError>;
+
+    /// Puts new weight files under the loaded program and loads it again, without compiling. `weights` holds every file
+    /// that [`Engine::compile`] was given, of the same sizes.
+    ///
+    /// Success says that the program is loaded, not that it computes with the new weights: where the profile has the quirk
+    /// `weight-file-ignored`, which is every Neural Engine as far as is known, it silently goes on with those it was
+    /// compiled with. Only comparing outputs tells.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, or the program cannot be loaded again.
+    fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError>;
 }
 
 /// Something that compiles and evaluates MIL.
@@ -77,7 +88,8 @@ pub trait Engine: Send + Sync {
     /// When the memory cannot be had or `allocation` is too small.
     fn surface(&self, port: &Port, allocation: usize) -> Result<Surface, SurfaceError>;
 
-    /// Compiles and loads a program. `weights` holds every file the program's constants refer to.
+    /// Compiles and loads a program. `weights` holds every file the program's constants refer to: they become part of the
+    /// kernel, and stay what they were.
     ///
     /// # Errors
     /// The engine's refusal, in its words.
@@ -87,4 +99,61 @@ pub trait Engine: Send + Sync {
     fn reads_host_memory(&self) -> bool {
         false
     }
+
+    /// What this process has used of the engine. An engine without limits need not count.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+
+    /// What the engine has noticed since it was last asked, oldest first.
+    fn remarks(&self) -> Vec<Remark> {
+        Vec::new()
+    }
+}
+
+/// What a process has used of an engine, and how much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Programs compiled so far, those dropped again among them.
+    pub compiles: usize,
+    /// Programs one process can compile; none if there is no limit. Only a new process begins to count anew.
+    pub max_compiles: Option<usize>,
+    /// Programs loaded now, each in a slot.
+    pub loaded: usize,
+    /// Slots; none if there is no limit. Dropping a kernel frees its slot.
+    pub slots: Option<usize>,
+}
+
+impl Usage {
+    /// How many more programs this process can compile; none if there is no limit.
+    pub fn compiles_left(&self) -> Option<usize> {
+        self.max_compiles.map(|most| most.saturating_sub(self.compiles))
+    }
+
+    /// How many more programs can be loaded now; none if there is no limit.
+    pub fn slots_left(&self) -> Option<usize> {
+        self.slots.map(|slots| slots.saturating_sub(self.loaded))
+    }
+}
+
+/// Something an engine noticed that did not stop it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// What it is about.
+    pub kind: RemarkKind,
+    /// The program.
+    pub program: String,
+    /// What was noticed, and what it means.
+    pub message: String,
+}
+
+/// What a [`Remark`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemarkKind {
+    /// A rule of the profile that the program breaks without being refused.
+    Rule,
+    /// Something failed or was late.
+    Fault,
+    /// What had failed succeeded after all.
+    Recovery,
 }

@@ -15,7 +15,7 @@ mod surface;
 mod weights;
 
 pub use error::{EngineError, Status};
-pub use kernel::{Engine, Kernel, Port};
+pub use kernel::{Engine, Kernel, Port, Remark, RemarkKind, Usage};
 pub use legalise::{LegaliseError, legalise};
 pub use profile::{
     AccumulatorKind, Compile, Confidence, Dialect, Effect, Figure, Limits, Numerics, Ports, Power, Profile,

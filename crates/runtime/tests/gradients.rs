@@ -88,7 +88,7 @@ fn the_simulated_engine_agrees_to_fp16_rounding() {
     let sim = SimEngine::new(Profile::built_in("m4").unwrap(), 2);
     let mut exact = case.model(Arc::new(CpuEngine::new(2)), tokens);
     let mut rounded = case.model(Arc::new(sim.clone()), tokens);
-    assert_eq!(sim.loaded(), 6);
+    assert_eq!(sim.usage().loaded, 6);
     let mut grads = [vec![0.0; case.table.len()], vec![0.0; case.table.len()]];
     let [a, b] = &mut grads;
     let loss_a = exact.loss_and_gradients(&case.inputs, &case.targets, 1.0, a, Write::Set).unwrap();

@@ -6,7 +6,9 @@ use std::sync::{
 };
 
 use ferrane_cpu::{HostKernel, Numerics, Options};
-use ferrane_engine::{Engine, EngineError, Kernel, Port, Profile, Surface, SurfaceError, WeightFiles};
+use ferrane_engine::{
+    Engine, EngineError, Kernel, Port, Profile, Status, Surface, SurfaceError, Usage, WeightFiles,
+};
 use ferrane_mil::Verified;
 
 use crate::rules;
@@ -16,44 +18,69 @@ use crate::rules;
 pub struct SimEngine {
     profile: Arc<Profile>,
     threads: usize,
-    /// Programs loaded now.
-    loaded: Arc<AtomicUsize>,
+    used: Arc<Used>,
+}
+
+/// What the process has used of the engine.
+#[derive(Debug, Default)]
+struct Used {
+    compiles: AtomicUsize,
+    loaded: AtomicUsize,
 }
 
 impl SimEngine {
-    /// A simulation of `profile` computed on `threads` threads. Clones share its slots.
+    /// A simulation of `profile` computed on `threads` threads. Clones are of one process: they share its slots and count
+    /// of compiles.
     pub fn new(profile: Profile, threads: usize) -> Self {
-        Self { profile: Arc::new(profile), threads, loaded: Arc::default() }
+        Self { profile: Arc::new(profile), threads, used: Arc::default() }
     }
 
-    /// Programs loaded now.
-    pub fn loaded(&self) -> usize {
-        self.loaded.load(Ordering::Relaxed)
+    fn title(&self) -> String {
+        format!("sim ({})", self.profile.name)
+    }
+
+    /// Counts a compile, or refuses it as one too many for the process.
+    fn count_compile(&self, program: &str) -> Result<(), EngineError> {
+        let before = self.used.compiles.fetch_add(1, Ordering::Relaxed);
+        match self.usage().max_compiles {
+            Some(most) if before >= most => Err(EngineError::Compile {
+                engine: self.title(),
+                program: program.into(),
+                reason: format!(
+                    "ANECCompile() FAILED: this process has compiled {most} programs, which is all it can; go on in a \
+                     new process"
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Loads a compiled program; once more if it fails, as a slot may just be coming free.
+    fn load(&self, program: &str) -> Result<Slot, EngineError> {
+        self.take_slot(program).or_else(|_| self.take_slot(program))
     }
 
     fn take_slot(&self, program: &str) -> Result<Slot, EngineError> {
-        let slots = self.profile.limits.slots.value;
-        let slot = Slot(Arc::clone(&self.loaded));
-        if self.loaded.fetch_add(1, Ordering::Relaxed) >= slots {
-            return Err(EngineError::Compile {
-                engine: format!("sim ({})", self.profile.name),
+        let slot = Slot(Arc::clone(&self.used));
+        let before = self.used.loaded.fetch_add(1, Ordering::Relaxed);
+        match self.usage().slots {
+            Some(slots) if before >= slots => Err(EngineError::Load {
+                engine: self.title(),
                 program: program.into(),
-                reason: format!(
-                    "ANECCompile() FAILED: all {slots} program slots of the process are taken; drop kernels, or \
-                     restart the process"
-                ),
-            });
+                status: Status::LOAD,
+                reason: format!("all {slots} program slots are taken; drop kernels that are not needed"),
+            }),
+            _ => Ok(slot),
         }
-        Ok(slot)
     }
 }
 
 /// A loaded program's slot, free again when dropped.
-struct Slot(Arc<AtomicUsize>);
+struct Slot(Arc<Used>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.loaded.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -73,9 +100,10 @@ impl Engine for SimEngine {
     fn compile(&self, program: &Verified, weights: &WeightFiles) -> Result<Box<dyn Kernel>, EngineError> {
         rules::compile(program, &self.profile)?;
         let name = program.main().name.clone();
-        let slot = self.take_slot(&name)?;
+        self.count_compile(&name)?;
         let options = Options { numerics: Numerics::Declared, threads: self.threads };
-        let kernel = HostKernel::compile(&format!("sim ({})", self.profile.name), program, weights, options)?;
+        let kernel = HostKernel::compile(&self.title(), program, weights, options)?;
+        let slot = self.load(&name)?;
         Ok(Box::new(SimKernel {
             input_binding: rules::binding(kernel.inputs(), &self.profile),
             output_binding: rules::binding(kernel.outputs(), &self.profile),
@@ -84,6 +112,16 @@ impl Engine for SimEngine {
             kernel,
             _slot: slot,
         }))
+    }
+
+    fn usage(&self) -> Usage {
+        let limits = &self.profile.limits;
+        Usage {
+            compiles: self.used.compiles.load(Ordering::Relaxed),
+            max_compiles: limits.compiles.as_ref().map(|most| most.value),
+            loaded: self.used.loaded.load(Ordering::Relaxed),
+            slots: Some(limits.slots.value),
+        }
     }
 }
 
@@ -113,7 +151,18 @@ impl Kernel for SimKernel {
         rules::surfaces(&self.name, "output", self.kernel.outputs(), &outputs, &self.profile)?;
         self.kernel.evaluate(&inputs, &outputs)
     }
+
+    fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError> {
+        match self.profile.quirk(WEIGHTS_STAY) {
+            // Weights are part of the compiled program: nobody reads the new files.
+            Some(_) => Ok(self.kernel.check_weights(weights)?),
+            None => self.kernel.reload(weights),
+        }
+    }
 }
+
+/// The quirk by which new weight files change nothing.
+const WEIGHTS_STAY: &str = "weight-file-ignored";
 
 /// The surfaces in port order. A wrong number of them is left to the rules to refuse.
 fn bound<'a>(surfaces: &[&'a Surface], binding: &[usize]) -> Vec<&'a Surface> {

@@ -1,7 +1,7 @@
 //! What the simulated engine refuses, and how it binds surfaces.
 
 use ferrane_engine::{Engine, Kernel, Port, Profile, Surface, WeightFiles};
-use ferrane_mil::{Builder, DType, Function, Opset, Program, TensorType, verify};
+use ferrane_mil::{Builder, DType, Function, Opset, Program, TensorType, blob::BlobWriter, verify};
 use ferrane_sim::SimEngine;
 
 fn m4() -> SimEngine {
@@ -100,12 +100,77 @@ fn a_program_of_another_dialect_is_refused() {
 
 #[test]
 fn slots_run_out_and_come_back() {
+    let mut profile = Profile::built_in("m4").unwrap();
+    profile.limits.slots.value = 3;
+    let engine = SimEngine::new(profile, 1);
+    let f = program(difference("a", "b", 64, DType::Fp16));
+    let mut kernels: Vec<_> = (0..3).map(|_| engine.compile(&f, &WeightFiles::none()).unwrap()).collect();
+    let error = engine.compile(&f, &WeightFiles::none()).err().unwrap().to_string();
+    assert!(error.contains("0x50004") && error.contains("all 3 program slots"), "{error}");
+    kernels.pop();
+    assert_eq!((engine.usage().loaded, engine.usage().slots_left()), (2, Some(1)));
+    assert!(engine.compile(&f, &WeightFiles::none()).is_ok());
+}
+
+#[test]
+fn a_process_can_compile_so_many_programs_whatever_it_drops() {
     let engine = m4();
     let f = program(difference("a", "b", 64, DType::Fp16));
-    let mut kernels: Vec<_> = (0..119).map(|_| engine.compile(&f, &WeightFiles::none()).unwrap()).collect();
+    for done in 0..119 {
+        assert_eq!(engine.usage().compiles_left(), Some(119 - done));
+        engine.compile(&f, &WeightFiles::none()).unwrap();
+    }
+    assert_eq!(engine.usage().loaded, 0);
     let error = engine.compile(&f, &WeightFiles::none()).err().unwrap().to_string();
-    assert!(error.contains("all 119 program slots"), "{error}");
-    kernels.pop();
-    assert_eq!(engine.loaded(), 118);
-    assert!(engine.compile(&f, &WeightFiles::none()).is_ok());
+    assert!(error.contains("ANECCompile() FAILED") && error.contains("compiled 119 programs"), "{error}");
+}
+
+/// `y = W·x` for a 1×1 convolution by the blob `w`.
+fn baked() -> ferrane_mil::Verified {
+    let mut b = Builder::new("main", Opset::Ios18);
+    let x = b.input("x", TensorType::fp16([1, 64, 1, 64]));
+    let w = b.weight("w", TensorType::fp16([64, 64, 1, 1]));
+    let y = b.linear(x, w).unwrap();
+    program(b.finish(&[y]))
+}
+
+/// The file of `baked` with `gain` times the unit matrix.
+fn gain(gain: f32) -> WeightFiles {
+    let unit: Vec<f32> = (0..64 * 64).map(|i| if i % 65 == 0 { gain } else { 0.0 }).collect();
+    let mut blob = BlobWriter::new(std::io::Cursor::new(Vec::new())).unwrap();
+    blob.chunk_f32(DType::Fp16, &unit).unwrap();
+    let mut files = WeightFiles::none();
+    files.insert("@model_path/weights/w.bin", blob.finish().unwrap().into_inner());
+    files
+}
+
+fn first_of_ones(kernel: &mut dyn Kernel) -> f32 {
+    let (inputs, outputs) = (surfaces(kernel.inputs()), surfaces(kernel.outputs()));
+    inputs[0].write(|x| x.fill(1.0)).unwrap();
+    kernel.evaluate(&[&inputs[0]], &[&outputs[0]]).unwrap();
+    outputs[0].read(|y| y[0]).unwrap()
+}
+
+#[test]
+fn weights_are_those_of_the_compile_and_reloading_is_silent_about_it() {
+    let mut files = gain(2.0);
+    let mut kernel = m4().compile(&baked(), &files).unwrap();
+    files.insert("@model_path/weights/w.bin", gain(5.0).file("@model_path/weights/w.bin").unwrap().clone());
+    assert_eq!(first_of_ones(&mut *kernel), 2.0);
+    kernel.reload(&files).unwrap();
+    assert_eq!(first_of_ones(&mut *kernel), 2.0);
+    let error = kernel.reload(&WeightFiles::none()).unwrap_err().to_string();
+    assert!(error.contains("@model_path/weights/w.bin"), "{error}");
+}
+
+#[test]
+fn reloading_works_where_the_profile_says_so() {
+    let mut profile = Profile::built_in("m4").unwrap();
+    profile.assume_absent("weight-file-ignored").unwrap();
+    let mut kernel = SimEngine::new(profile, 1).compile(&baked(), &gain(2.0)).unwrap();
+    kernel.reload(&gain(5.0)).unwrap();
+    assert_eq!(first_of_ones(&mut *kernel), 5.0);
+    let error = kernel.reload(&WeightFiles::none()).unwrap_err().to_string();
+    assert!(error.contains("@model_path/weights/w.bin"), "{error}");
+    assert_eq!(first_of_ones(&mut *kernel), 5.0);
 }

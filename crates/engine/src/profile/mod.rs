@@ -89,6 +89,8 @@ pub struct Limits {
     pub max_rank: Figure<usize>,
     /// Programs one process can hold loaded.
     pub slots: Figure<usize>,
+    /// Programs one process can compile, those dropped again among them.
+    pub compiles: Option<Figure<usize>>,
     /// Largest number of elements of a transpose.
     pub max_transpose: Option<Figure<usize>>,
     /// Widest convolution kernel, in elements.

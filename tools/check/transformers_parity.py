@@ -4,7 +4,8 @@
 usage: transformers_parity.py FERRANE [--work DIR]
 
 Needs torch, transformers, safetensors and numpy from PyPI; not part of CI. For a Llama with grouped queries and a head
-size of its own, with tied and untied classifier:
+size of its own, with tied and untied classifier and with Llama 3's RoPE scaling, and for a Qwen3 (normed query and key
+heads):
 
 1. makes a model folder with transformers, in fp32;
 2. trains it twelve steps with FERRANE on the `cpu` engine (AdamW, clip, cosine schedule, sequential order) and with
@@ -19,7 +20,7 @@ import argparse, json, math, pathlib, subprocess, sys, tempfile
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
 STEPS, SEQ, BATCH, MICRO, VOCAB = 12, 64, 2, 2, 300
 LR, WARMUP, MIN_RATIO, BETAS, EPS, DECAY, CLIP = 1e-3, 3, 0.1, (0.9, 0.95), 1e-8, 0.1, 1.0
@@ -39,14 +40,25 @@ def report(what, value, bar):
     print(f"{'ok  ' if ok else 'FAIL'}  {what}: {value:.3g} (bar {bar:g})")
 
 
-def make_model(tied):
+LLAMA3_ROPE = dict(rope_type="llama3", rope_theta=500.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                   original_max_position_embeddings=SEQ // 2)
+CASES = {
+    "tied": (LlamaConfig, dict(tie_word_embeddings=True)),
+    "untied": (LlamaConfig, dict(tie_word_embeddings=False)),
+    "llama3 rope": (LlamaConfig, dict(tie_word_embeddings=True, rope_parameters=LLAMA3_ROPE)),
+    "qwen3": (Qwen3Config, dict(tie_word_embeddings=True, num_key_value_heads=3,
+                                rope_parameters=dict(rope_type="default", rope_theta=1e6))),
+}
+
+
+def make_model(config_class, changes):
     torch.manual_seed(3)
-    config = LlamaConfig(
+    shape = dict(
         vocab_size=VOCAB, hidden_size=48, intermediate_size=112, num_hidden_layers=3, num_attention_heads=6,
         num_key_value_heads=2, head_dim=16, max_position_embeddings=SEQ, rms_norm_eps=1e-5,
-        tie_word_embeddings=tied, attention_bias=False, initializer_range=0.08,
+        attention_bias=False, initializer_range=0.08,
     )
-    model = LlamaForCausalLM(config).float()
+    model = AutoModelForCausalLM.from_config(config_class(**(shape | changes))).float()
     with torch.no_grad():  # norms that are not 1, so that a wrong norm derivative shows
         for name, p in model.named_parameters():
             if p.dim() == 1:
@@ -99,11 +111,10 @@ def train_ferrane(start, data, out, engine):
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-def check(tied):
-    label = "tied" if tied else "untied"
-    folder = work / label
+def check(label, config_class, changes):
+    folder = work / label.replace(" ", "-")
     folder.mkdir(parents=True)
-    model = make_model(tied)
+    model = make_model(config_class, changes)
     model.save_pretrained(folder / "start")
     rng = np.random.default_rng(5)
     tokens = np.cumsum(rng.integers(0, 7, 40 * SEQ)) % VOCAB
@@ -124,7 +135,7 @@ def check(tied):
     simulated = train_ferrane(folder / "start", folder / "tokens.bin", folder / "sim", "sim")
     report(f"{label}: losses on sim (fp16)", max(abs(a["loss"] - b) for a, b in zip(simulated, losses)), 2e-2)
 
-    loaded = LlamaForCausalLM.from_pretrained(folder / "cpu" / "model").float().eval()
+    loaded = AutoModelForCausalLM.from_pretrained(folder / "cpu" / "model").float().eval()
     prompt = tokens[:SEQ // 2].tolist()
     out = subprocess.run(
         [args.ferrane, "generate", "--model", folder / "cpu", "--engine", "cpu", "--logits", "--prompt-tokens",
@@ -136,6 +147,6 @@ def check(tied):
     report(f"{label}: logits of the saved model in transformers", (logits - expected).abs().max().item(), 1e-4)
 
 
-for tied in (True, False):
-    check(tied)
+for label, (config_class, changes) in CASES.items():
+    check(label, config_class, changes)
 sys.exit(1 if failed else 0)

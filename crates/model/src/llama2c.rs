@@ -75,6 +75,9 @@ fn read_header(reader: &mut impl Read, path: &Path, length: u64) -> Result<Model
         max_seq: max_seq as usize,
         rms_eps: 1e-5,
         rope_theta: 10_000.0,
+        rope_scaling: None,
+        qk_norm: false,
+        residual_scale: 1.0,
         tied: vocab > 0,
     };
     config.validate().map_err(|error| bad(error.to_string()))?;

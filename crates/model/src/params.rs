@@ -44,11 +44,15 @@ pub enum LayerRole {
     Up,
     /// Down projection of SwiGLU (llama2.c's w2), `[dim, hidden]`.
     Down,
+    /// Scale of the norm of every query head, `[head_dim]`; only with [`ModelConfig::qk_norm`].
+    QNorm,
+    /// Scale of the norm of every key head, `[head_dim]`; only with [`ModelConfig::qk_norm`].
+    KNorm,
 }
 
 impl LayerRole {
     /// All roles in the order they lie in the arena.
-    pub const ALL: [LayerRole; 9] = [
+    pub const ALL: [LayerRole; 11] = [
         LayerRole::AttnNorm,
         LayerRole::Q,
         LayerRole::K,
@@ -58,7 +62,14 @@ impl LayerRole {
         LayerRole::Gate,
         LayerRole::Up,
         LayerRole::Down,
+        LayerRole::QNorm,
+        LayerRole::KNorm,
     ];
+
+    /// The roles that a layer of this model has.
+    pub fn of(config: &ModelConfig) -> &'static [LayerRole] {
+        if config.qk_norm { &Self::ALL } else { &Self::ALL[..LayerRole::QNorm as usize] }
+    }
 
     /// The name inside `model.layers.N`, without `.weight`.
     fn suffix(self) -> &'static str {
@@ -72,6 +83,8 @@ impl LayerRole {
             LayerRole::Gate => "mlp.gate_proj",
             LayerRole::Up => "mlp.up_proj",
             LayerRole::Down => "mlp.down_proj",
+            LayerRole::QNorm => "self_attn.q_norm",
+            LayerRole::KNorm => "self_attn.k_norm",
         }
     }
 
@@ -87,6 +100,8 @@ impl LayerRole {
             LayerRole::Gate => "w1",
             LayerRole::Up => "w3",
             LayerRole::Down => "w2",
+            LayerRole::QNorm => "q_norm",
+            LayerRole::KNorm => "k_norm",
         }
     }
 
@@ -98,12 +113,14 @@ impl LayerRole {
             LayerRole::O => vec![config.dim, config.q_dim()],
             LayerRole::Gate | LayerRole::Up => vec![config.hidden, config.dim],
             LayerRole::Down => vec![config.dim, config.hidden],
+            LayerRole::QNorm | LayerRole::KNorm => vec![config.head_dim],
         }
     }
 
-    fn kind(self) -> ParamKind {
+    /// What the parameter is.
+    pub fn kind(self) -> ParamKind {
         match self {
-            LayerRole::AttnNorm | LayerRole::FfnNorm => ParamKind::Norm,
+            LayerRole::AttnNorm | LayerRole::FfnNorm | LayerRole::QNorm | LayerRole::KNorm => ParamKind::Norm,
             _ => ParamKind::Matrix,
         }
     }
@@ -171,7 +188,7 @@ impl ParamTable {
         let token_matrix = vec![config.vocab, config.dim];
         table.push(ParamKey::Embedding, ParamKind::Embedding, token_matrix.clone());
         for layer in 0..config.layers {
-            for role in LayerRole::ALL {
+            for &role in LayerRole::of(config) {
                 table.push(ParamKey::Layer(layer, role), role.kind(), role.shape(config));
             }
         }
@@ -219,10 +236,12 @@ impl ParamTable {
     /// A parameter of a layer.
     ///
     /// # Panics
-    /// If `layer` is not below the configuration's `layers`.
+    /// If `layer` is not below the configuration's `layers`, or its layers have no such role.
     pub fn layer(&self, layer: usize, role: LayerRole) -> &Param {
+        let roles = LayerRole::of(&self.config);
         assert!(layer < self.config.layers, "layer {layer} of {}", self.config.layers);
-        &self.params[1 + layer * LayerRole::ALL.len() + role as usize]
+        assert!(roles.contains(&role), "this model has no {role:?}");
+        &self.params[1 + layer * roles.len() + role as usize]
     }
 
     /// The token embedding `[vocab, dim]`.
@@ -232,7 +251,7 @@ impl ParamTable {
 
     /// The scale of the norm before the classifier `[dim]`.
     pub fn final_norm(&self) -> &Param {
-        &self.params[1 + self.config.layers * LayerRole::ALL.len()]
+        &self.params[1 + self.config.layers * LayerRole::of(&self.config).len()]
     }
 
     /// The classifier `[vocab, dim]`: the embedding itself if tied.
@@ -298,6 +317,19 @@ impl Parameters {
     /// Joins a table and an arena; `None` if the arena has another length than the table.
     pub fn from_parts(table: ParamTable, data: Vec<f32>) -> Option<Parameters> {
         (table.len() == data.len()).then_some(Parameters { table, data })
+    }
+
+    /// The same function without [`ModelConfig::residual_scale`]: the scale goes into the weights of the projections that
+    /// write the residual stream, α·(W·x) = (α·W)·x. This is how a model is saved, for its file formats know no such scale.
+    pub fn without_residual_scale(mut self) -> Parameters {
+        let scale = self.config().residual_scale;
+        for layer in 0..self.config().layers {
+            for &role in LayerRole::of(&self.table.config).iter().filter(|role| role.writes_residual()) {
+                self.layer_mut(layer, role).iter_mut().for_each(|w| *w *= scale);
+            }
+        }
+        self.table.config.residual_scale = 1.0;
+        self
     }
 
     /// Takes the parameters apart.
@@ -388,8 +420,8 @@ mod tests {
     #[test]
     fn the_table_covers_the_arena_without_gaps_and_counts_every_parameter() {
         for preset in Preset::ALL {
-            for tied in [true, false] {
-                let config = ModelConfig { tied, ..preset.config() };
+            for (tied, qk_norm) in [(true, false), (false, false), (false, true)] {
+                let config = ModelConfig { tied, qk_norm, ..preset.config() };
                 let table = ParamTable::new(&config).unwrap();
                 let mut end = 0;
                 for param in table.params() {
@@ -406,7 +438,7 @@ mod tests {
 
     #[test]
     fn typed_lookup_and_names_agree() {
-        let config = ModelConfig { tied: false, ..Preset::Stories260K.config() };
+        let config = ModelConfig { tied: false, qk_norm: true, ..Preset::Stories260K.config() };
         let table = ParamTable::new(&config).unwrap();
         for param in table.params() {
             let found = match param.key {
@@ -422,6 +454,11 @@ mod tests {
         assert_eq!(k.name, "model.layers.3.self_attn.k_proj.weight");
         assert_eq!(k.shape, [32, 64]);
         assert_eq!(table.layer(0, LayerRole::Down).shape, [64, 172]);
+        let k_norm = table.layer(4, LayerRole::KNorm);
+        assert_eq!(
+            (k_norm.name.as_str(), &k_norm.shape[..]),
+            ("model.layers.4.self_attn.k_norm.weight", &[8][..])
+        );
     }
 
     /// The published trainer swapped fan-in and fan-out between w1/w3 and w2; here each role's

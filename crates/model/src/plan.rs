@@ -11,7 +11,7 @@ use ferrane_mil::{
 };
 
 use crate::{
-    LayerRole, ModelConfig,
+    LayerRole, ModelConfig, ParamKind,
     stage::{self, Tokens, names},
 };
 
@@ -111,11 +111,11 @@ pub enum PlanError {
 }
 
 /// A cut: a piece's name and place, the values that go in and those that come out.
-struct Cut(&'static str, Place, &'static [&'static str], &'static [&'static str]);
+struct Cut<'a>(&'static str, Place, &'a [&'static str], &'a [&'static str]);
 
 impl Plan {
     /// The published six kernels a layer: `attn_fwd`, `ffn_fwd`, `ffn_bwd`, `sdpa_bwd1`, `sdpa_bwd2`, `qkv_bwd` on the
-    /// engine; the backward pass of the norms, and the final norm, on the host.
+    /// engine; the backward pass of the norms, those of heads included, and the final norm, on the host.
     ///
     /// # Errors
     /// When the configuration's extents contradict each other.
@@ -125,27 +125,48 @@ impl Plan {
         let attention = StageJoint::new(stage::attention(config, tokens)?)?;
         let feed_forward = StageJoint::new(stage::feed_forward(config, tokens)?)?;
 
-        let attention_backward = [
-            Cut("sdpa_bwd1", Engine, &["d_mid", Q, K, V], &["d_v", PROBS, "d_probs"]),
-            Cut("sdpa_bwd2", Engine, &[PROBS, "d_probs", Q, K], &["d_q_lin", "d_k_lin"]),
+        // With a residual scale the gradient of a branch is not that of the stream.
+        let mut attention_backward_outputs = vec!["d_v", PROBS, "d_probs"];
+        let mut feed_forward_backward_outputs = vec!["d_mid_norm", "d_h1", "d_h3"];
+        if config.residual_scale != 1.0 {
+            attention_backward_outputs.push("d_o");
+            feed_forward_backward_outputs.push("d_down");
+        }
+        let mut attention_forward = vec![MID, Q, K, V, ATTN, X_NORM];
+        let mut attention_backward =
+            vec![Cut("sdpa_bwd1", Engine, &["d_mid", Q, K, V], &attention_backward_outputs)];
+        let sdpa_inputs = &[PROBS, "d_probs", Q, K];
+        if config.qk_norm {
+            attention_forward.extend([Q_LIN, K_LIN]);
+            attention_backward.extend([
+                Cut("sdpa_bwd2", Engine, sdpa_inputs, &["d_q_normed", "d_k_normed"]),
+                Cut(
+                    "qk_norm_bwd",
+                    Host,
+                    &["d_q_normed", "d_k_normed", Q_LIN, K_LIN],
+                    &["d_q_lin", "d_k_lin", "d_q_norm", "d_k_norm"],
+                ),
+            ]);
+        } else {
+            attention_backward.push(Cut("sdpa_bwd2", Engine, sdpa_inputs, &["d_q_lin", "d_k_lin"]));
+        }
+        attention_backward.extend([
             Cut("qkv_bwd", Engine, &["d_q_lin", "d_k_lin", "d_v"], &["d_x_norm"]),
             Cut("attn_norm_bwd", Host, &["d_mid", "d_x_norm", X], &["d_x", "d_attn_norm"]),
-        ];
+        ]);
         let feed_forward_backward = [
-            Cut("ffn_bwd", Engine, &["d_y", H1, H3], &["d_mid_norm", "d_h1", "d_h3"]),
+            Cut("ffn_bwd", Engine, &["d_y", H1, H3], &feed_forward_backward_outputs),
             Cut("ffn_norm_bwd", Host, &["d_y", "d_mid_norm", MID], &["d_mid", "d_ffn_norm"]),
         ];
         let forward = vec![
-            attention.piece(&Cut("attn_fwd", Engine, &[X], &[MID, Q, K, V, ATTN, X_NORM]))?,
+            attention.piece(&Cut("attn_fwd", Engine, &[X], &attention_forward))?,
             feed_forward.piece(&Cut("ffn_fwd", Engine, &[MID], &[Y, H1, H3, GATE, MID_NORM]))?,
         ];
         let mut backward = feed_forward.pieces(&feed_forward_backward)?;
         backward.extend(attention.pieces(&attention_backward)?);
         let products = feed_forward.products().chain(attention.products()).collect();
-        let direct = vec![
-            (LayerRole::FfnNorm, "d_ffn_norm".to_owned()),
-            (LayerRole::AttnNorm, "d_attn_norm".to_owned()),
-        ];
+        let norms = LayerRole::of(config).iter().filter(|role| role.kind() == ParamKind::Norm);
+        let direct = norms.map(|role| (*role, format!("d_{}", role.weight_name()))).collect();
         let layer = LayerPlan { forward, backward, products, direct };
         Ok(Self { name: "six", tokens, layer, head: HeadPlan::host(config, tokens)? })
     }
@@ -212,11 +233,11 @@ impl StageJoint {
         Ok(Self { joint: differentiate(&forward, &wrt)? })
     }
 
-    fn pieces(&self, cuts: &[Cut]) -> Result<Vec<Piece>, PlanError> {
+    fn pieces(&self, cuts: &[Cut<'_>]) -> Result<Vec<Piece>, PlanError> {
         cuts.iter().map(|cut| self.piece(cut)).collect()
     }
 
-    fn piece(&self, &Cut(name, place, inputs, outputs): &Cut) -> Result<Piece, PlanError> {
+    fn piece(&self, &Cut(name, place, inputs, outputs): &Cut<'_>) -> Result<Piece, PlanError> {
         let f = &self.joint.function;
         let ids = |values: &[&str]| -> Result<Vec<ValueId>, PlanError> {
             let id = |v: &&str| {

@@ -20,6 +20,10 @@ pub mod names {
     pub const Q_LIN: &str = "q_lin";
     /// Key before RoPE, `[1, kv_heads·head_dim, 1, W]`.
     pub const K_LIN: &str = "k_lin";
+    /// Query heads normed, as [`Q_LIN`]; only in a model that norms them.
+    pub const Q_NORMED: &str = "q_normed";
+    /// Key heads normed, as [`K_LIN`]; only in a model that norms them.
+    pub const K_NORMED: &str = "k_normed";
     /// Query after RoPE, times 1/√head_dim.
     pub const Q: &str = "q";
     /// Key after RoPE.
@@ -72,18 +76,26 @@ const MASKED: f32 = -1e4;
 /// channels). A power of two, so the scaling itself is exact.
 const NORM_SCALE: f64 = 0.25;
 
-/// `mid = x + Wo·attention(norm(x))`, with RoPE, grouped queries and a causal mask.
+/// `mid = x + α·Wo·attention(norm(x))`, α being the residual scale; with RoPE, grouped queries and a causal mask.
 ///
 /// # Errors
 /// When the configuration's extents contradict each other.
 pub fn attention(config: &ModelConfig, tokens: Tokens) -> Result<Function, CallError> {
     let mut b = Builder::new("attention", Opset::Ios18);
     let x = b.input(names::X, activation(config.dim, tokens));
-    let x_norm = rms_norm(&mut b, config, x, LayerRole::AttnNorm.weight_name(), names::X_NORM)?;
+    let x_norm = rms_norm(&mut b, config, x, LayerRole::AttnNorm, names::X_NORM)?;
 
     let q = project(&mut b, x_norm, LayerRole::Q, config.q_dim(), names::Q_LIN)?;
     let k = project(&mut b, x_norm, LayerRole::K, config.kv_dim(), names::K_LIN)?;
     let v = project(&mut b, x_norm, LayerRole::V, config.kv_dim(), names::V)?;
+
+    let (q, k) = match config.qk_norm {
+        true => (
+            norm_heads(&mut b, config, q, LayerRole::QNorm, names::Q_NORMED)?,
+            norm_heads(&mut b, config, k, LayerRole::KNorm, names::K_NORMED)?,
+        ),
+        false => (q, k),
+    };
 
     // 1/√head_dim rides on the query's rotation: no pass over the scores, and smaller sums in the product.
     let scale = 1.0 / (config.head_dim as f64).sqrt();
@@ -92,19 +104,18 @@ pub fn attention(config: &ModelConfig, tokens: Tokens) -> Result<Function, CallE
 
     let attn = attend(&mut b, config, tokens, q, k, v)?;
     let o = project(&mut b, attn, LayerRole::O, config.dim, "o")?;
-    let mid = b.add(x, o)?;
-    b.rename(mid, names::MID);
+    let mid = residual(&mut b, config, x, o, names::MID)?;
     Ok(b.finish(&[mid]))
 }
 
-/// `y = mid + W2·(silu(W1·n)·(W3·n))` with `n = norm(mid)`.
+/// `y = mid + α·W2·(silu(W1·n)·(W3·n))` with `n = norm(mid)`.
 ///
 /// # Errors
 /// When the configuration's extents contradict each other.
 pub fn feed_forward(config: &ModelConfig, tokens: Tokens) -> Result<Function, CallError> {
     let mut b = Builder::new("feed_forward", Opset::Ios18);
     let mid = b.input(names::MID, activation(config.dim, tokens));
-    let norm = rms_norm(&mut b, config, mid, LayerRole::FfnNorm.weight_name(), names::MID_NORM)?;
+    let norm = rms_norm(&mut b, config, mid, LayerRole::FfnNorm, names::MID_NORM)?;
     let h1 = project(&mut b, norm, LayerRole::Gate, config.hidden, names::H1)?;
     let h3 = project(&mut b, norm, LayerRole::Up, config.hidden, names::H3)?;
     let sigmoid = b.unary(Opcode::Sigmoid, h1)?;
@@ -112,8 +123,7 @@ pub fn feed_forward(config: &ModelConfig, tokens: Tokens) -> Result<Function, Ca
     let gate = b.mul(silu, h3)?;
     b.rename(gate, names::GATE);
     let down = project(&mut b, gate, LayerRole::Down, config.dim, "down")?;
-    let y = b.add(mid, down)?;
-    b.rename(y, names::Y);
+    let y = residual(&mut b, config, mid, down, names::Y)?;
     Ok(b.finish(&[y]))
 }
 
@@ -124,7 +134,9 @@ pub fn feed_forward(config: &ModelConfig, tokens: Tokens) -> Result<Function, Ca
 pub fn final_norm(config: &ModelConfig, tokens: Tokens) -> Result<Function, CallError> {
     let mut b = Builder::new("final_norm", Opset::Ios18);
     let x = b.input(names::X, activation(config.dim, tokens));
-    let y = rms_norm(&mut b, config, x, names::FINAL_NORM, names::FINAL)?;
+    let w = b.weight(names::FINAL_NORM, norm_weight(config.dim));
+    let y = normed(&mut b, config, x, w)?;
+    b.rename(y, names::FINAL);
     Ok(b.finish(&[y]))
 }
 
@@ -146,24 +158,66 @@ fn project(
     Ok(b.rename(y, name))
 }
 
-/// `x / √(mean_c x² + eps) · w`, over channels.
+/// `x + α·branch`, α being the residual scale.
+fn residual(
+    b: &mut Builder,
+    config: &ModelConfig,
+    x: ValueId,
+    branch: ValueId,
+    name: &str,
+) -> Result<ValueId, CallError> {
+    let branch = match config.residual_scale {
+        1.0 => branch,
+        scale => b.scale(branch, f64::from(scale))?,
+    };
+    let y = b.add(x, branch)?;
+    Ok(b.rename(y, name))
+}
+
+/// The norm of all channels, with the weight of `role`.
 fn rms_norm(
     b: &mut Builder,
     config: &ModelConfig,
     x: ValueId,
-    weight: &str,
+    role: LayerRole,
     name: &str,
 ) -> Result<ValueId, CallError> {
-    let w = b.weight(weight, TensorType::new(DType::Fp32, [1, config.dim, 1, 1]));
+    let w = b.weight(role.weight_name(), norm_weight(config.dim));
+    let y = normed(b, config, x, w)?;
+    Ok(b.rename(y, name))
+}
+
+/// The norm of each head's channels, all with the weight of `role`.
+fn norm_heads(
+    b: &mut Builder,
+    config: &ModelConfig,
+    x: ValueId,
+    role: LayerRole,
+    name: &str,
+) -> Result<ValueId, CallError> {
+    let flat = b.shape(x).to_vec();
+    let w = b.weight(role.weight_name(), norm_weight(config.head_dim));
+    let heads = b.reshape(x, &[flat[1] / config.head_dim, config.head_dim, 1, flat[3]])?;
+    let y = normed(b, config, heads, w)?;
+    let y = b.reshape(y, &flat)?;
+    Ok(b.rename(y, name))
+}
+
+fn norm_weight(channels: usize) -> TensorType {
+    TensorType::new(DType::Fp32, [1, channels, 1, 1])
+}
+
+/// `x / √(mean_c x² + eps) · w`, over channels.
+fn normed(b: &mut Builder, config: &ModelConfig, x: ValueId, w: ValueId) -> Result<ValueId, CallError> {
+    let channels = b.shape(x)[1];
     let scaled = b.scale(x, NORM_SCALE)?;
     let squares = b.mul(scaled, scaled)?;
     let sum = b.reduce(Opcode::ReduceSum, squares, &[1])?;
-    let mean = b.scale(sum, 1.0 / (config.dim as f64 * NORM_SCALE * NORM_SCALE))?;
+    let mean = b.scale(sum, 1.0 / (channels as f64 * NORM_SCALE * NORM_SCALE))?;
     let shifted = b.with_scalar(Opcode::Add, mean, f64::from(config.rms_eps))?;
     let rrms = b.with_scalar(Opcode::Pow, shifted, -0.5)?;
     let unit = b.mul(x, rrms)?;
-    let y = b.mul(unit, w)?;
-    Ok(b.rename(y, name))
+    b.mul(unit, w)
 }
 
 /// Rotary positions, Hugging Face's halves: channel i of a head turns with channel i + head_dim/2. The result is
@@ -196,10 +250,7 @@ fn rope(
 
 /// cos and sin of every (channel pair, column), times `scale`.
 fn rope_tables(config: &ModelConfig, tokens: Tokens, scale: f64) -> (Vec<f32>, Vec<f32>) {
-    let angle = |i: usize, column: usize| {
-        let frequency = f64::from(config.rope_theta).powf(-2.0 * i as f64 / config.head_dim as f64);
-        (column % tokens.seq) as f64 * frequency
-    };
+    let angle = |i: usize, column: usize| (column % tokens.seq) as f64 * config.rope_frequency(i);
     let pairs = (0..config.head_dim / 2).flat_map(|i| (0..tokens.width()).map(move |c| (i, c)));
     pairs.map(|(i, c)| angle(i, c).sin_cos()).map(|(s, c)| ((c * scale) as f32, (s * scale) as f32)).unzip()
 }
@@ -298,6 +349,9 @@ mod tests {
             max_seq: 16,
             rms_eps: 1e-5,
             rope_theta: 10_000.0,
+            rope_scaling: None,
+            qk_norm: false,
+            residual_scale: 1.0,
             tied: true,
         }
     }
@@ -306,11 +360,14 @@ mod tests {
     fn stages_are_valid_mil_for_any_batch() {
         for batch in [1, 3] {
             let tokens = Tokens { batch, seq: 5 };
-            for stage in [attention, feed_forward, final_norm] {
-                let f = stage(&config(), tokens).unwrap();
-                let out = f.tensor_type(f.outputs[0]).unwrap().shape.clone();
-                assert_eq!(out, [1, 24, 1, 5 * batch], "{}", f.name);
-                verify(Program::single(f)).unwrap();
+            let other = ModelConfig { qk_norm: true, residual_scale: 0.5, ..config() };
+            for config in [config(), other] {
+                for stage in [attention, feed_forward, final_norm] {
+                    let f = stage(&config, tokens).unwrap();
+                    let out = f.tensor_type(f.outputs[0]).unwrap().shape.clone();
+                    assert_eq!(out, [1, 24, 1, 5 * batch], "{}", f.name);
+                    verify(Program::single(f)).unwrap();
+                }
             }
         }
     }

@@ -277,6 +277,23 @@ fn a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
+/// α·(W·x) = (α·W)·x, and no file format knows of α.
+#[test]
+fn a_residual_scale_is_folded_into_what_is_saved() {
+    let config = ModelConfig { residual_scale: 0.25, ..small(true) };
+    let scaled = Parameters::init(&config, 3).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    hf::save(folder.path(), &scaled, &files()).unwrap();
+    let loaded = hf::load(folder.path()).unwrap().parameters;
+    assert_eq!(loaded.config(), &small(true));
+    for param in loaded.table().params() {
+        let writes_residual = param.name.contains("o_proj") || param.name.contains("down_proj");
+        let scale = if writes_residual { 0.25 } else { 1.0 };
+        let expected: Vec<f32> = scaled.values(param).iter().map(|w| w * scale).collect();
+        assert_eq!(loaded.values(param), expected, "{}", param.name);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
@@ -284,11 +301,11 @@ proptest! {
     #[test]
     fn any_model_round_trips(
         layers in 1usize..3, kv_heads in 1usize..3, group in 1usize..3, half_head in 1usize..3,
-        dim in 1usize..9, hidden in 1usize..9, vocab in 1usize..9, tied: bool, seed: u32,
+        dim in 1usize..9, hidden in 1usize..9, vocab in 1usize..9, tied: bool, qk_norm: bool, seed: u32,
     ) {
         let config = ModelConfig {
             dim, hidden, layers, heads: kv_heads * group, kv_heads, head_dim: 2 * half_head, vocab,
-            max_seq: 4, tied, ..Preset::Nano.config()
+            max_seq: 4, tied, qk_norm, ..Preset::Nano.config()
         };
         let mut parameters = Parameters::zeros(&config).unwrap();
         let mut bits = seed;

@@ -4,10 +4,10 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{config, loss, noise, numeric_gradient, parameters, relative_error};
+use common::{config, configs, loss, noise, numeric_gradient, parameters, relative_error};
 use ferrane_cpu::CpuEngine;
 use ferrane_engine::{Engine, Profile};
-use ferrane_model::{ParamTable, Parameters, plan::Plan, stage::Tokens};
+use ferrane_model::{ModelConfig, ParamTable, Parameters, plan::Plan, stage::Tokens};
 use ferrane_runtime::{Generator, TrainingModel, Weights, Write};
 use ferrane_sim::SimEngine;
 
@@ -22,7 +22,11 @@ struct Case {
 
 impl Case {
     fn new(tied: bool, tokens: Tokens) -> Self {
-        let table = ParamTable::new(&config(tied)).unwrap();
+        Self::of(&config(tied), tokens)
+    }
+
+    fn of(config: &ModelConfig, tokens: Tokens) -> Self {
+        let table = ParamTable::new(config).unwrap();
         let data = parameters(&table);
         let token = |x: f64| ((x + 1.0) * 5.49) as u32;
         let inputs = noise(tokens.width(), 1, 1.0).into_iter().map(token).collect();
@@ -47,8 +51,8 @@ fn to_f64(v: &[f32]) -> Vec<f64> {
 
 #[test]
 fn every_gradient_is_the_central_difference_of_an_independent_model() {
-    for tied in [true, false] {
-        let case = Case::new(tied, TOKENS);
+    for config in configs() {
+        let case = Case::of(&config, TOKENS);
         let mut model = case.model(Arc::new(CpuEngine::new(2)), TOKENS);
         let mut grads = vec![f32::NAN; case.table.len()];
         let sum = model.loss_and_gradients(&case.inputs, &case.targets, 1.0, &mut grads, Write::Set).unwrap();
@@ -58,7 +62,7 @@ fn every_gradient_is_the_central_difference_of_an_independent_model() {
         let expected = numeric_gradient(&case.data, f);
         for param in case.table.params() {
             let error = relative_error(&to_f64(&grads[param.range()]), &expected[param.range()]);
-            assert!(error < 1e-4, "{} (tied: {tied}): {error}", param.name);
+            assert!(error < 1e-4, "{} of {config:?}: {error}", param.name);
         }
     }
 }
@@ -84,19 +88,21 @@ fn gradients_of_micro_batches_add_up() {
 #[test]
 fn the_simulated_engine_agrees_to_fp16_rounding() {
     let tokens = Tokens { batch: 16, seq: 8 };
-    let case = Case::new(false, tokens);
-    let sim = SimEngine::new(Profile::built_in("m4").unwrap(), 2);
-    let mut exact = case.model(Arc::new(CpuEngine::new(2)), tokens);
-    let mut rounded = case.model(Arc::new(sim.clone()), tokens);
-    assert_eq!(sim.usage().loaded, 6);
-    let mut grads = [vec![0.0; case.table.len()], vec![0.0; case.table.len()]];
-    let [a, b] = &mut grads;
-    let loss_a = exact.loss_and_gradients(&case.inputs, &case.targets, 1.0, a, Write::Set).unwrap();
-    let loss_b = rounded.loss_and_gradients(&case.inputs, &case.targets, 1.0, b, Write::Set).unwrap();
-    assert!((loss_a / loss_b - 1.0).abs() < 2e-3, "{loss_a} and {loss_b}");
-    assert_ne!(loss_a, loss_b, "nothing was rounded");
-    let error = relative_error(&to_f64(b), &to_f64(a));
-    assert!(error < 2e-2, "{error}");
+    for config in configs() {
+        let case = Case::of(&config, tokens);
+        let sim = SimEngine::new(Profile::built_in("m4").unwrap(), 2);
+        let mut exact = case.model(Arc::new(CpuEngine::new(2)), tokens);
+        let mut rounded = case.model(Arc::new(sim.clone()), tokens);
+        assert_eq!(sim.usage().loaded, 6);
+        let mut grads = [vec![0.0; case.table.len()], vec![0.0; case.table.len()]];
+        let [a, b] = &mut grads;
+        let loss_a = exact.loss_and_gradients(&case.inputs, &case.targets, 1.0, a, Write::Set).unwrap();
+        let loss_b = rounded.loss_and_gradients(&case.inputs, &case.targets, 1.0, b, Write::Set).unwrap();
+        assert!((loss_a / loss_b - 1.0).abs() < 2e-3, "{loss_a} and {loss_b}");
+        assert_ne!(loss_a, loss_b, "nothing was rounded");
+        let error = relative_error(&to_f64(b), &to_f64(a));
+        assert!(error < 2e-2, "{error} of {config:?}");
+    }
 }
 
 #[test]
@@ -140,7 +146,7 @@ fn a_micro_batch_too_narrow_for_the_chip_says_what_to_do() {
 
 #[test]
 fn a_longer_window_claims_its_own_sizes_of_the_simulated_engine() {
-    let config = ferrane_model::ModelConfig { max_seq: 256, ..config(true) };
+    let config = ModelConfig { max_seq: 256, ..config(true) };
     let table = ParamTable::new(&config).unwrap();
     let data = parameters(&table).iter().map(|&x| x as f32).collect();
     let weights = Weights::new(Parameters::from_parts(table, data).unwrap());

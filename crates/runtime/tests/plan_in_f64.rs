@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::HashMap;
 
-use common::{config, loss, noise, numeric_gradient, parameters, relative_error};
+use common::{configs, loss, noise, numeric_gradient, parameters, relative_error};
 use ferrane_mil::{
     BlobRef, TensorType,
     interp::{Options, Tensor, interpret},
@@ -121,18 +121,18 @@ fn gradient(model: &Model<'_>, plan: &Plan, inputs: &[u32], targets: &[u32]) -> 
 
 #[test]
 fn derived_and_cut_gradients_are_exact() {
-    for tied in [true, false] {
-        let table = ParamTable::new(&config(tied)).unwrap();
+    for config in configs() {
+        let table = ParamTable::new(&config).unwrap();
         let data = parameters(&table);
         let token = |x: f64| ((x + 1.0) * 5.49) as u32;
         let inputs: Vec<u32> = noise(TOKENS.width(), 1, 1.0).into_iter().map(token).collect();
         let targets: Vec<u32> = noise(TOKENS.width(), 2, 1.0).into_iter().map(token).collect();
-        let plan = Plan::six(&config(tied), TOKENS).unwrap();
+        let plan = Plan::six(&config, TOKENS).unwrap();
         let derived = gradient(&Model { table: &table, data: &data }, &plan, &inputs, &targets);
         let expected = numeric_gradient(&data, |data| loss(&table, data, TOKENS.seq, &inputs, &targets));
         for param in table.params() {
             let error = relative_error(&derived[param.range()], &expected[param.range()]);
-            assert!(error < 1e-6, "{} (tied: {tied}): {error}", param.name);
+            assert!(error < 1e-6, "{} of {config:?}: {error}", param.name);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{CommandFactory as _, Parser, value_parser};
+use ferrane_model::config::RopeScaling;
 use ferrane_train::data::Order;
 use ferrane_train::run::{EngineChoice, Numerics};
 use ferrane_train::schedule::Decay;
@@ -173,11 +174,14 @@ pub(crate) struct ShapeChanges {
     pub(crate) max_seq: Option<usize>,
     pub(crate) rms_eps: Option<f32>,
     pub(crate) rope_theta: Option<f32>,
+    pub(crate) rope_scaling: Option<RopeScaling>,
+    pub(crate) qk_norm: Option<bool>,
+    pub(crate) residual_scale: Option<f32>,
     pub(crate) tied: Option<bool>,
 }
 
 /// The keys of `[shape]`.
-pub(crate) const SHAPE_KEYS: [&str; 11] = [
+pub(crate) const SHAPE_KEYS: [&str; 14] = [
     "dim",
     "hidden",
     "layers",
@@ -188,6 +192,9 @@ pub(crate) const SHAPE_KEYS: [&str; 11] = [
     "max-seq",
     "rms-eps",
     "rope-theta",
+    "rope-scaling",
+    "qk-norm",
+    "residual-scale",
     "tied",
 ];
 
@@ -314,8 +321,11 @@ mod tests {
                 format!(
                     "{key} = {}\n",
                     match *key {
-                        "tied" => "true",
-                        "rms-eps" | "rope-theta" => "1.5",
+                        "tied" | "qk-norm" => "true",
+                        "rms-eps" | "rope-theta" | "residual-scale" => "1.5",
+                        "rope-scaling" => {
+                            "{ factor = 8, low-freq-factor = 1, high-freq-factor = 4, original-max-seq = 64 }"
+                        }
                         _ => "2",
                     }
                 )

@@ -208,6 +208,9 @@ fn change(base: ModelConfig, changes: &ShapeChanges) -> Result<ModelConfig, Fail
         max_seq: changes.max_seq.unwrap_or(base.max_seq),
         rms_eps: changes.rms_eps.unwrap_or(base.rms_eps),
         rope_theta: changes.rope_theta.unwrap_or(base.rope_theta),
+        rope_scaling: changes.rope_scaling.or(base.rope_scaling),
+        qk_norm: changes.qk_norm.unwrap_or(base.qk_norm),
+        residual_scale: changes.residual_scale.unwrap_or(base.residual_scale),
         tied: changes.tied.unwrap_or(base.tied),
     })
 }

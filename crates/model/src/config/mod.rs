@@ -5,6 +5,9 @@
 
 pub mod hf;
 pub mod preset;
+mod rope;
+
+pub use rope::RopeScaling;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +41,22 @@ pub struct ModelConfig {
     pub rms_eps: f32,
     /// Base of the RoPE frequencies.
     pub rope_theta: f32,
+    /// Slower rotations for longer contexts, as Llama 3 has them; none for plain RoPE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_scaling: Option<RopeScaling>,
+    /// Whether every query and key head is normed before its rotation, as in Qwen3.
+    #[serde(default)]
+    pub qk_norm: bool,
+    /// What both branches of a layer are multiplied by before they are added to the residual stream. A way to train, not a
+    /// part of the model: saving folds it into `o_proj` and `down_proj`.
+    #[serde(default = "unscaled")]
+    pub residual_scale: f32,
     /// Whether the classifier is the embedding matrix.
     pub tied: bool,
+}
+
+fn unscaled() -> f32 {
+    1.0
 }
 
 /// No model this crate can hold has a dimension beyond this; it keeps every product of two in `u64`.
@@ -82,7 +99,8 @@ impl ModelConfig {
         let dim = self.dim as u64;
         let attention = dim.saturating_mul(q_dim.saturating_add(kv_dim)).saturating_mul(2);
         let feed_forward = product(self.dim, self.hidden).saturating_mul(3);
-        let layer = attention.saturating_add(feed_forward).saturating_add(2 * dim);
+        let norms = 2 * dim + if self.qk_norm { 2 * self.head_dim as u64 } else { 0 };
+        let layer = attention.saturating_add(feed_forward).saturating_add(norms);
         layer.saturating_mul(self.layers as u64).saturating_add(dim)
     }
 
@@ -157,6 +175,15 @@ impl ModelConfig {
                 "use a finite number of at least 1, such as 10000",
             );
         }
+        if let Some(scaling) = &self.rope_scaling {
+            scaling.validate()?;
+        }
+        if !(self.residual_scale > 0.0 && self.residual_scale.is_finite()) {
+            return invalid(
+                format!("residual_scale is {}", self.residual_scale),
+                "use 1 for none, or a positive number such as 1/√(2·layers)",
+            );
+        }
         Ok(())
     }
 }
@@ -191,6 +218,7 @@ mod tests {
         assert!(message(|c| c.rms_eps = 0.0).contains("rms_eps"));
         assert!(message(|c| c.rms_eps = f32::NAN).contains("rms_eps"));
         assert!(message(|c| c.rope_theta = f32::INFINITY).contains("rope_theta"));
+        assert!(message(|c| c.residual_scale = 0.0).contains("residual_scale is 0"));
         assert!(message(|c| c.hidden = usize::MAX).contains("hidden"));
         assert!(message(|c| (c.dim, c.hidden) = (1 << 30, 1 << 30)).contains("parameters"));
     }

@@ -66,6 +66,9 @@ fn llama([dim, hidden, layers, heads, kv_heads, vocab, max_seq]: [usize; 7]) -> 
         max_seq,
         rms_eps: 1e-5,
         rope_theta: 10_000.0,
+        rope_scaling: None,
+        qk_norm: false,
+        residual_scale: 1.0,
         tied: true,
     }
 }

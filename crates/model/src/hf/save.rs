@@ -24,11 +24,15 @@ pub struct ModelFiles {
 /// Writes `config.json`, `generation_config.json`, `model.safetensors` (F32) and the extra files.
 ///
 /// A folder that does not exist yet appears whole or not at all. In a folder that exists each file
-/// is replaced atomically, the weights first, and files of other names are left alone.
+/// is replaced atomically, the weights first, and files of other names are left alone. A residual scale is folded into the
+/// weights ([`Parameters::without_residual_scale`]).
 ///
 /// # Errors
 /// The system's refusal, naming the file or folder.
 pub fn save(folder: &Path, parameters: &Parameters, files: &ModelFiles) -> Result<()> {
+    if parameters.config().residual_scale != 1.0 {
+        return save(folder, &parameters.clone().without_residual_scale(), files);
+    }
     if folder.is_dir() {
         return write_files(folder, parameters, files);
     }

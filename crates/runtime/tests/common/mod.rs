@@ -1,7 +1,7 @@
 //! A Llama in plain f64 loops, written from the definition and sharing nothing with the implementation but the order of
 //! the parameters.
 
-use ferrane_model::{LayerRole, ModelConfig, ParamTable};
+use ferrane_model::{LayerRole, ModelConfig, ParamTable, config::RopeScaling};
 
 /// A small model in which every extent differs and grouped queries and several sequences occur.
 pub(crate) fn config(tied: bool) -> ModelConfig {
@@ -16,8 +16,26 @@ pub(crate) fn config(tied: bool) -> ModelConfig {
         max_seq: 8,
         rms_eps: 1e-5,
         rope_theta: 10_000.0,
+        rope_scaling: None,
+        qk_norm: false,
+        residual_scale: 1.0,
         tied,
     }
+}
+
+/// The models that gradients are checked of: tied and untied, and one with all that is optional.
+pub(crate) fn configs() -> [ModelConfig; 3] {
+    let scaling =
+        RopeScaling { factor: 4.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_seq: 16 };
+    let other = ModelConfig {
+        kv_heads: 1,
+        rope_theta: 100.0,
+        rope_scaling: Some(scaling),
+        qk_norm: true,
+        residual_scale: 0.5,
+        ..config(false)
+    };
+    [config(true), config(false), other]
 }
 
 /// Plain numbers without pattern, in −scale..scale.
@@ -80,16 +98,20 @@ fn sequence_loss(table: &ParamTable, data: &[f64], inputs: &[u32], targets: &[u3
     for layer in 0..c.layers {
         let w = |role| &data[table.layer(layer, role).range()];
         let n = norm(c, &x, w(LayerRole::AttnNorm));
-        let q = rotate(c, &apply(&n, w(LayerRole::Q)));
-        let k = rotate(c, &apply(&n, w(LayerRole::K)));
+        let (mut q, mut k) = (apply(&n, w(LayerRole::Q)), apply(&n, w(LayerRole::K)));
+        if c.qk_norm {
+            q = norm_heads(c, &q, w(LayerRole::QNorm));
+            k = norm_heads(c, &k, w(LayerRole::KNorm));
+        }
+        let (q, k) = (rotate(c, &q), rotate(c, &k));
         let v = apply(&n, w(LayerRole::V));
-        add(&mut x, &apply(&attend(c, &q, &k, &v), w(LayerRole::O)));
+        add(c, &mut x, &apply(&attend(c, &q, &k, &v), w(LayerRole::O)));
         let n = norm(c, &x, w(LayerRole::FfnNorm));
         let (gate, up) = (apply(&n, w(LayerRole::Gate)), apply(&n, w(LayerRole::Up)));
         let silu = |g: f64| g / (1.0 + (-g).exp());
         let product = |(g, u): (&Vec<f64>, &Vec<f64>)| g.iter().zip(u).map(|(g, u)| silu(*g) * u).collect();
         let h: Rows = gate.iter().zip(&up).map(product).collect();
-        add(&mut x, &apply(&h, w(LayerRole::Down)));
+        add(c, &mut x, &apply(&h, w(LayerRole::Down)));
     }
     let n = norm(c, &x, &data[table.final_norm().range()]);
     let logits = apply(&n, &data[table.classifier().range()]);
@@ -106,8 +128,14 @@ fn apply(x: &Rows, w: &[f64]) -> Rows {
     x.iter().map(|x| w.chunks(inputs).map(|row| dot(x, row)).collect()).collect()
 }
 
-fn add(x: &mut Rows, y: &Rows) {
-    x.iter_mut().flatten().zip(y.iter().flatten()).for_each(|(x, y)| *x += y);
+fn add(c: &ModelConfig, x: &mut Rows, y: &Rows) {
+    let scale = f64::from(c.residual_scale);
+    x.iter_mut().flatten().zip(y.iter().flatten()).for_each(|(x, y)| *x += scale * y);
+}
+
+fn norm_heads(c: &ModelConfig, x: &Rows, w: &[f64]) -> Rows {
+    let heads = |x: &Vec<f64>| x.chunks(c.head_dim).map(<[f64]>::to_vec).collect::<Rows>();
+    x.iter().map(|x| norm(c, &heads(x), w).concat()).collect()
 }
 
 fn norm(c: &ModelConfig, x: &Rows, w: &[f64]) -> Rows {
@@ -125,8 +153,7 @@ fn rotate(c: &ModelConfig, x: &Rows) -> Rows {
         let mut y = x.clone();
         for head in (0..x.len()).step_by(c.head_dim) {
             for i in 0..half {
-                let angle =
-                    position as f64 / f64::from(c.rope_theta).powf(2.0 * i as f64 / c.head_dim as f64);
+                let angle = position as f64 * frequency(c, i);
                 let (a, b) = (x[head + i], x[head + half + i]);
                 y[head + i] = a * angle.cos() - b * angle.sin();
                 y[head + half + i] = b * angle.cos() + a * angle.sin();
@@ -135,6 +162,24 @@ fn rotate(c: &ModelConfig, x: &Rows) -> Rows {
         y
     };
     x.iter().enumerate().map(one).collect()
+}
+
+/// Written from the text of Llama 3.1's reference code.
+fn frequency(c: &ModelConfig, i: usize) -> f64 {
+    let plain = 1.0 / f64::from(c.rope_theta).powf(2.0 * i as f64 / c.head_dim as f64);
+    let Some(s) = c.rope_scaling else { return plain };
+    let (factor, low, high) =
+        (f64::from(s.factor), f64::from(s.low_freq_factor), f64::from(s.high_freq_factor));
+    let wavelength = 2.0 * std::f64::consts::PI / plain;
+    let original = s.original_max_seq as f64;
+    if wavelength < original / high {
+        plain
+    } else if wavelength > original / low {
+        plain / factor
+    } else {
+        let smooth = (original / wavelength - low) / (high - low);
+        (1.0 - smooth) * plain / factor + smooth * plain
+    }
 }
 
 fn attend(c: &ModelConfig, q: &Rows, k: &Rows, v: &Rows) -> Rows {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ferrane_engine::Profile;
+use ferrane_model::config::RopeScaling;
 use ferrane_model::{ModelConfig, Preset};
 use serde::{Deserialize, Serialize};
 
@@ -86,7 +87,17 @@ struct Shape {
     max_seq: usize,
     rms_eps: f32,
     rope_theta: f32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rope_scaling: Option<RopeScaling>,
+    #[serde(default)]
+    qk_norm: bool,
+    #[serde(default = "unscaled")]
+    residual_scale: f32,
     tied: bool,
+}
+
+fn unscaled() -> f32 {
+    1.0
 }
 
 /// Which engine a user asks for.
@@ -404,6 +415,12 @@ mod tests {
         let mut settings = nano();
         settings.init = Some("/models/one".into());
         settings.shape.rms_eps = 1e-6;
+        settings.shape.rope_scaling = Some(RopeScaling {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.1,
+            original_max_seq: 8192,
+        });
         settings.lr = 0.1 + 0.2;
         let text = toml::to_string(&settings).unwrap();
         assert_eq!(toml::from_str::<RunSettings>(&text).unwrap(), settings);

@@ -28,3 +28,4 @@ mod view;
 pub use engine::{CpuEngine, HostKernel};
 pub use error::{CompileError, RunError};
 pub use executable::{Executable, Numerics, Options, Weights};
+pub use simd::matvec::matvec;

@@ -122,6 +122,28 @@ fn softmax_over_any_axis() {
     check(&b.finish(&[y]), 1, false);
 }
 
+/// Products in which one operand is a vector, in every layout, some large enough for several threads.
+#[test]
+fn matrix_times_vector() {
+    for (batch, rows, depth) in [(1, 1, 1), (3, 5, 7), (2, 33, 40), (1, 300, 260), (4, 64, 300)] {
+        for (tm, tv) in [(false, false), (true, false), (false, true), (true, true)] {
+            let turned = |turn: bool, [a, b]: [usize; 2]| if turn { [b, a] } else { [a, b] };
+            let mut b = builder();
+            let [r, d] = turned(tm, [rows, depth]);
+            let m = b.input("m", fp16(&[1, batch, r, d]));
+            let [d, one] = turned(tv, [depth, 1]);
+            let v = b.input("v", fp16(&[1, batch, d, one]));
+            // A column of a wider value: its elements are apart.
+            let wide = b.input("wide", fp16(&[1, batch, depth, 3]));
+            let column = b.slice_axis(wide, 3, 1, 1).unwrap();
+            let on_the_right = b.matmul(m, v, tm, tv).unwrap();
+            let on_the_left = b.matmul(v, m, !tv, !tm).unwrap();
+            let apart = b.matmul(m, column, tm, false).unwrap();
+            check(&b.finish(&[on_the_right, on_the_left, apart]), 5, false);
+        }
+    }
+}
+
 #[test]
 fn matmul_with_transposes_and_broadcast_batches() {
     let mut random = Random(4);

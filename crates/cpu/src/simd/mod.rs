@@ -2,4 +2,5 @@
 
 pub(crate) mod kernels;
 pub(crate) mod math;
+pub(crate) mod matvec;
 pub(crate) mod round;

@@ -24,23 +24,23 @@ const TURNED: usize = 128;
 /// `c = a·b` for every matrix of a batch.
 #[derive(Clone, Debug)]
 pub(crate) struct GemmStep {
-    m: usize,
-    n: usize,
-    k: usize,
-    a: Matrix,
-    b: Matrix,
-    c: Matrix,
+    pub(super) m: usize,
+    pub(super) n: usize,
+    pub(super) k: usize,
+    pub(super) a: Matrix,
+    pub(super) b: Matrix,
+    pub(super) c: Matrix,
     /// First elements of `a`, `b` and `c`, a row a product.
-    batch: Vec<[usize; 3]>,
+    pub(super) batch: Vec<[usize; 3]>,
     round: Round,
 }
 
 /// Where a matrix is.
 #[derive(Clone, Copy, Debug)]
-struct Matrix {
-    buffer: usize,
-    row: usize,
-    column: usize,
+pub(super) struct Matrix {
+    pub(super) buffer: usize,
+    pub(super) row: usize,
+    pub(super) column: usize,
 }
 
 impl GemmStep {
@@ -79,6 +79,9 @@ impl GemmStep {
     }
 
     pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch], tile: Run) {
+        if let Some(product) = self.as_matvec() {
+            return product.run(self, bases, scratch, tile);
+        }
         let work = self.batch.len() * self.m * self.n * self.k;
         let parts = if work < PARALLEL { 1 } else { scratch.len() };
         // Products are cut along columns when there are too few of them.
@@ -103,7 +106,11 @@ impl GemmStep {
 
     /// Elements of scratch that the product needs.
     pub(crate) fn scratch(&self) -> usize {
-        if self.is_turned() { self.m * self.n } else { 0 }
+        match self.as_matvec() {
+            Some(product) => product.scratch(),
+            None if self.is_turned() => self.m * self.n,
+            None => 0,
+        }
     }
 
     /// Moves a turned product to its place.
@@ -169,6 +176,23 @@ impl GemmStep {
         }
         if self.round != Round::Keep {
             self.round(c, width, tile);
+        }
+    }
+
+    /// Rounds results that lie side by side.
+    pub(super) fn round_row(&self, c: &mut [f32], tile: Run) {
+        if self.round == Round::Keep {
+            return;
+        }
+        let place = Place::Operand(0);
+        let instruction =
+            Instruction { code: Code::Round(self.round), to: place, a: place, b: place, per_row: false };
+        let operands = [Plane { at: c.as_mut_ptr(), row: c.len(), column: 1 }];
+        let part = Tile::of_operands(1, c.len(), &operands);
+        #[allow(unsafe_code, reason = "the interpreter works on addresses")]
+        // SAFETY: the plane is the given slice; no register is used.
+        unsafe {
+            tile(&[instruction], &part);
         }
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod conv;
 mod emit;
 pub(crate) mod gemm;
 pub(crate) mod loops;
+mod matvec;
 pub(crate) mod reference;
 
 use crate::{memory::Bases, simd::kernels::Run, team::Scratch};

@@ -35,6 +35,12 @@ pub struct Piece {
     pub function: Function,
 }
 
+impl Piece {
+    fn on_engine(name: &'static str, function: Function) -> Self {
+        Self { name, place: Place::Engine, function }
+    }
+}
+
 /// A weight gradient that is a matrix product: `dW [O, I] = dY [O, W] · X [I, W]ᵀ`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WeightProduct {
@@ -171,15 +177,29 @@ impl Plan {
         Ok(Self { name: "six", tokens, layer, head: HeadPlan::host(config, tokens)? })
     }
 
-    /// Forward pieces alone, two kernels a layer, with no taps: for evaluation and generation.
+    /// Forward pieces alone, two kernels a layer, with keys and values as their only taps: for evaluation and for the
+    /// prompt of a generation.
     ///
     /// # Errors
     /// When the configuration's extents contradict each other.
     pub fn inference(config: &ModelConfig, tokens: Tokens) -> Result<Vec<Piece>, PlanError> {
-        let piece = |name, function| Piece { name, place: Place::Engine, function };
+        use names::*;
+        let attention = stage::attention(config, tokens)?;
+        let cut = Cut("attn_fwd", Place::Engine, &[X], &[MID, K, V]);
+        let feed_forward = stage::feed_forward(config, tokens)?;
+        Ok(vec![piece(&attention, &cut)?, Piece::on_engine("ffn_fwd", feed_forward)])
+    }
+
+    /// The pieces of a layer for one token after up to `past` others, in ports of `width` columns: see
+    /// [`stage::cached_attention`].
+    ///
+    /// # Errors
+    /// When the configuration's extents contradict each other.
+    pub fn cached(config: &ModelConfig, past: usize, width: usize) -> Result<Vec<Piece>, PlanError> {
+        let feed_forward = stage::feed_forward(config, Tokens { batch: 1, seq: width })?;
         Ok(vec![
-            piece("attn_fwd", stage::attention(config, tokens)?),
-            piece("ffn_fwd", stage::feed_forward(config, tokens)?),
+            Piece::on_engine("attn_cached", stage::cached_attention(config, past, width)?),
+            Piece::on_engine("ffn_cached", feed_forward),
         ])
     }
 
@@ -237,18 +257,8 @@ impl StageJoint {
         cuts.iter().map(|cut| self.piece(cut)).collect()
     }
 
-    fn piece(&self, &Cut(name, place, inputs, outputs): &Cut<'_>) -> Result<Piece, PlanError> {
-        let f = &self.joint.function;
-        let ids = |values: &[&str]| -> Result<Vec<ValueId>, PlanError> {
-            let id = |v: &&str| {
-                let stage = f.name.clone();
-                f.find(v).ok_or_else(|| PlanError::NoValue { piece: name, stage, value: (*v).to_owned() })
-            };
-            values.iter().map(id).collect()
-        };
-        let function = extract(f, name, &ids(inputs)?, &ids(outputs)?)
-            .map_err(|source| PlanError::Extract { piece: name, source })?;
-        Ok(Piece { name, place, function })
+    fn piece(&self, cut: &Cut<'_>) -> Result<Piece, PlanError> {
+        piece(&self.joint.function, cut)
     }
 
     fn products(&self) -> impl Iterator<Item = WeightProduct> + '_ {
@@ -258,4 +268,18 @@ impl StageJoint {
             Some(WeightProduct { role, dy: f.name_of(job.dy).to_owned(), x: f.name_of(job.x).to_owned() })
         })
     }
+}
+
+/// The part of `f` that a cut names.
+fn piece(f: &Function, &Cut(name, place, inputs, outputs): &Cut<'_>) -> Result<Piece, PlanError> {
+    let ids = |values: &[&str]| -> Result<Vec<ValueId>, PlanError> {
+        let id = |v: &&str| {
+            let stage = f.name.clone();
+            f.find(v).ok_or_else(|| PlanError::NoValue { piece: name, stage, value: (*v).to_owned() })
+        };
+        values.iter().map(id).collect()
+    };
+    let function = extract(f, name, &ids(inputs)?, &ids(outputs)?)
+        .map_err(|source| PlanError::Extract { piece: name, source })?;
+    Ok(Piece { name, place, function })
 }

@@ -6,6 +6,10 @@
 //!
 //! Values that a plan cuts at have fixed names, listed in [`names`].
 
+mod cached;
+
+pub use cached::{MASKED, cached_attention, rotation};
+
 use ferrane_mil::{Builder, CallError, Constant, DType, Function, Opcode, Opset, TensorType, ValueId};
 
 use crate::{LayerRole, ModelConfig};
@@ -50,6 +54,16 @@ pub mod names {
     pub const FINAL: &str = "final";
     /// The final norm's weight.
     pub const FINAL_NORM: &str = "final_norm";
+    /// Keys of earlier tokens after RoPE, `[1, kv_heads·head_dim, 1, past]`.
+    pub const PAST_K: &str = "past_k";
+    /// Values of earlier tokens, `[1, kv_heads·head_dim, 1, past]`.
+    pub const PAST_V: &str = "past_v";
+    /// What is added to scores of earlier tokens, `[1, 1, 1, past]`.
+    pub const PAST_MASK: &str = "past_mask";
+    /// Cosines of a position, `[1, head_dim/2, 1, W]`.
+    pub const ROPE_COS: &str = "rope_cos";
+    /// Sines of a position, `[1, head_dim/2, 1, W]`.
+    pub const ROPE_SIN: &str = "rope_sin";
 }
 
 /// How many tokens a kernel sees.
@@ -68,10 +82,6 @@ impl Tokens {
     }
 }
 
-/// The mask added to scores of keys after the query. Far below any score, so that its exponential is 0, and far inside
-/// fp16, so that adding a score cannot overflow.
-const MASKED: f32 = -1e4;
-
 /// Norms square `x·NORM_SCALE`: in fp16 the sum of squares of a wide `x` would overflow (at an RMS of 9.2 for 768
 /// channels). A power of two, so the scaling itself is exact.
 const NORM_SCALE: f64 = 0.25;
@@ -83,19 +93,7 @@ const NORM_SCALE: f64 = 0.25;
 pub fn attention(config: &ModelConfig, tokens: Tokens) -> Result<Function, CallError> {
     let mut b = Builder::new("attention", Opset::Ios18);
     let x = b.input(names::X, activation(config.dim, tokens));
-    let x_norm = rms_norm(&mut b, config, x, LayerRole::AttnNorm, names::X_NORM)?;
-
-    let q = project(&mut b, x_norm, LayerRole::Q, config.q_dim(), names::Q_LIN)?;
-    let k = project(&mut b, x_norm, LayerRole::K, config.kv_dim(), names::K_LIN)?;
-    let v = project(&mut b, x_norm, LayerRole::V, config.kv_dim(), names::V)?;
-
-    let (q, k) = match config.qk_norm {
-        true => (
-            norm_heads(&mut b, config, q, LayerRole::QNorm, names::Q_NORMED)?,
-            norm_heads(&mut b, config, k, LayerRole::KNorm, names::K_NORMED)?,
-        ),
-        false => (q, k),
-    };
+    let (q, k, v) = queries_keys_values(&mut b, config, x)?;
 
     // 1/√head_dim rides on the query's rotation: no pass over the scores, and smaller sums in the product.
     let scale = 1.0 / (config.head_dim as f64).sqrt();
@@ -106,6 +104,24 @@ pub fn attention(config: &ModelConfig, tokens: Tokens) -> Result<Function, CallE
     let o = project(&mut b, attn, LayerRole::O, config.dim, "o")?;
     let mid = residual(&mut b, config, x, o, names::MID)?;
     Ok(b.finish(&[mid]))
+}
+
+/// Queries and keys before their rotation, and values, of the normed layer input.
+fn queries_keys_values(
+    b: &mut Builder,
+    config: &ModelConfig,
+    x: ValueId,
+) -> Result<(ValueId, ValueId, ValueId), CallError> {
+    let x_norm = rms_norm(b, config, x, LayerRole::AttnNorm, names::X_NORM)?;
+    let q = project(b, x_norm, LayerRole::Q, config.q_dim(), names::Q_LIN)?;
+    let k = project(b, x_norm, LayerRole::K, config.kv_dim(), names::K_LIN)?;
+    let v = project(b, x_norm, LayerRole::V, config.kv_dim(), names::V)?;
+    if !config.qk_norm {
+        return Ok((q, k, v));
+    }
+    let q = norm_heads(b, config, q, LayerRole::QNorm, names::Q_NORMED)?;
+    let k = norm_heads(b, config, k, LayerRole::KNorm, names::K_NORMED)?;
+    Ok((q, k, v))
 }
 
 /// `y = mid + α·W2·(silu(W1·n)·(W3·n))` with `n = norm(mid)`.
@@ -230,29 +246,36 @@ fn rope(
     scale: f64,
     name: &str,
 ) -> Result<ValueId, CallError> {
-    let (flat, half) = (b.shape(x).to_vec(), config.head_dim / 2);
+    let flat = b.shape(x).to_vec();
     let heads = b.reshape(x, &[1, flat[1] / config.head_dim, config.head_dim, tokens.width()])?;
     let (cos, sin) = rope_tables(config, tokens, scale);
-    let shape = [1, 1, half, tokens.width()];
+    let shape = [1, 1, config.head_dim / 2, tokens.width()];
     let cos = b.constant(&format!("{name}_cos"), Constant::fp32_tensor(shape, cos));
     let sin = b.constant(&format!("{name}_sin"), Constant::fp32_tensor(shape, sin));
+    let turned = turn(b, heads, cos, sin)?;
+    let y = b.reshape(turned, &flat)?;
+    Ok(b.rename(y, name))
+}
 
+/// `heads [1, n, head_dim, W]` with the halves of each head turned by angles `[1, 1, head_dim/2, W]`.
+fn turn(b: &mut Builder, heads: ValueId, cos: ValueId, sin: ValueId) -> Result<ValueId, CallError> {
+    let half = b.shape(heads)[2] / 2;
     let low = b.slice_axis(heads, 2, 0, half)?;
     let high = b.slice_axis(heads, 2, half, half)?;
     let (low_cos, high_sin) = (b.mul(low, cos)?, b.mul(high, sin)?);
     let turned_low = b.sub(low_cos, high_sin)?;
     let (high_cos, low_sin) = (b.mul(high, cos)?, b.mul(low, sin)?);
     let turned_high = b.add(high_cos, low_sin)?;
-    let turned = b.concat(&[turned_low, turned_high], 2)?;
-    let y = b.reshape(turned, &flat)?;
-    Ok(b.rename(y, name))
+    b.concat(&[turned_low, turned_high], 2)
 }
 
 /// cos and sin of every (channel pair, column), times `scale`.
 fn rope_tables(config: &ModelConfig, tokens: Tokens, scale: f64) -> (Vec<f32>, Vec<f32>) {
-    let angle = |i: usize, column: usize| (column % tokens.seq) as f64 * config.rope_frequency(i);
     let pairs = (0..config.head_dim / 2).flat_map(|i| (0..tokens.width()).map(move |c| (i, c)));
-    pairs.map(|(i, c)| angle(i, c).sin_cos()).map(|(s, c)| ((c * scale) as f32, (s * scale) as f32)).unzip()
+    pairs
+        .map(|(i, column)| ((column % tokens.seq) as f64 * config.rope_frequency(i)).sin_cos())
+        .map(|(s, c)| ((c * scale) as f32, (s * scale) as f32))
+        .unzip()
 }
 
 /// softmax(qᵀk + mask)·v for every head. Keeping channels before positions spares every transpose but those that bring

@@ -210,9 +210,8 @@ impl Classifier {
         let hidden: Vec<f32> = x.iter().skip(position).step_by(width).copied().collect();
 
         const ROWS: usize = 256;
-        let arch = Arch::new();
         logits.par_chunks_mut(ROWS).zip(weight.par_chunks(ROWS * dim)).for_each(|(logits, weight)| {
-            arch.dispatch(Logits { weight, hidden: &hidden, logits });
+            ferrane_cpu::matvec(weight, dim, &hidden, logits);
         });
     }
 
@@ -454,39 +453,6 @@ impl WithSimd for Rescale<'_> {
             row.iter_mut().zip(&*factors).for_each(|(value, &factor)| *value *= factor);
         }
     }
-}
-
-/// Logits of some tokens: one dot product with `hidden` for each row of `weight`.
-struct Logits<'a> {
-    weight: &'a [f32],
-    hidden: &'a [f32],
-    logits: &'a mut [f32],
-}
-
-impl WithSimd for Logits<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        for (logit, row) in self.logits.iter_mut().zip(self.weight.chunks_exact(self.hidden.len())) {
-            *logit = dot(row, self.hidden);
-        }
-    }
-}
-
-#[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 32;
-    let mut lanes = [0.0f32; LANES];
-    let (a_groups, b_groups) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest = a_groups.remainder().iter().zip(b_groups.remainder());
-    let rest: f32 = rest.map(|(a, b)| a * b).sum();
-    for (a, b) in a_groups.zip(b_groups) {
-        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane = a.mul_add(b, *lane);
-        }
-    }
-    lanes.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]

@@ -1,38 +1,37 @@
 //! Next-token logits of a model.
 
+mod cache;
+mod window;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use ferrane_engine::{Engine, Surface};
-use ferrane_model::{
-    plan::{HeadPlan, Plan},
-    stage::{Tokens, names},
-};
 
 use crate::{
     RuntimeError,
     classifier::Classifier,
-    layers::{Binder, Pass, Values, embed},
+    layers::{Binder, check_tokens},
     weights::Weights,
 };
+use cache::Cache;
+use window::Window;
 
-/// The shortest window that is compiled.
+/// The fewest tokens that kernels are compiled for.
 const SHORTEST: usize = 32;
 
-/// A model for generation. Each call computes the whole window again, in kernels compiled for the next power of two of
-/// its length; columns after the window do not matter, because attention is causal.
+/// A model for generation.
+///
+/// A prompt passes through kernels for a whole window, compiled for the next power of two of its length; columns after
+/// the prompt do not matter, because attention is causal. Its keys and values are kept, so that each token added to it
+/// costs one pass of one column.
 pub struct Generator {
     binder: Binder,
     windows: BTreeMap<usize, Window>,
+    cache: Option<Cache>,
+    /// The tokens whose keys and values the cache holds.
+    seen: Vec<u32>,
     classifier: Classifier,
     logits: Vec<f32>,
-}
-
-/// Kernels for one length.
-struct Window {
-    layers: Pass,
-    head: Pass,
-    input: Surface,
-    last: Surface,
 }
 
 impl Generator {
@@ -42,6 +41,8 @@ impl Generator {
         Self {
             binder: Binder::new(engine, weights, threads),
             windows: BTreeMap::new(),
+            cache: None,
+            seen: Vec::new(),
             classifier: Classifier::new(config.vocab, config.dim, 1),
             logits: vec![0.0; config.vocab],
         }
@@ -56,70 +57,83 @@ impl Generator {
     ///
     /// # Errors
     /// When surface memory cannot be written.
-    pub fn weights_changed(&self) -> Result<(), RuntimeError> {
+    pub fn weights_changed(&mut self) -> Result<(), RuntimeError> {
+        self.seen.clear();
         self.binder.renew_weights()
     }
 
-    /// The logits of the token after `tokens`, one a vocabulary entry.
+    /// The logits of the token after `tokens`, one a vocabulary entry. Cheap when `tokens` are those of the last call and
+    /// one more.
     ///
     /// # Errors
     /// When there are no tokens or more than the model's positions, a token is outside the vocabulary, or the engine fails.
     pub fn logits(&mut self, tokens: &[u32]) -> Result<&[f32], RuntimeError> {
-        let config = self.binder.weights().table().config().clone();
-        if tokens.is_empty() || tokens.len() > config.max_seq {
-            return Err(RuntimeError::TooLong { tokens: tokens.len(), max: config.max_seq });
+        if tokens.is_empty() || tokens.len() > self.max_tokens() {
+            return Err(RuntimeError::TooLong { tokens: tokens.len(), max: self.max_tokens() });
         }
-        let least = SHORTEST.max(self.binder.min_input_width());
-        let length = tokens.len().next_power_of_two().max(least);
+        check_tokens(tokens, self.logits.len())?;
+        // A call that fails on the way leaves nothing to build on.
+        let mut seen = std::mem::take(&mut self.seen);
+        match tokens.split_last() {
+            Some((&next, before)) if !before.is_empty() && before == seen => self.step(before.len(), next)?,
+            _ => self.prompt(tokens)?,
+        }
+        seen.clear();
+        seen.extend_from_slice(tokens);
+        self.seen = seen;
+        Ok(&self.logits)
+    }
+
+    /// All of `tokens` at once.
+    fn prompt(&mut self, tokens: &[u32]) -> Result<(), RuntimeError> {
+        let length = self.compiled_length(tokens.len());
         if !self.windows.contains_key(&length) {
             let window = Window::new(&mut self.binder, length)?;
             self.windows.insert(length, window);
         }
-        let Some(window) = self.windows.get_mut(&length) else { return Ok(&self.logits) };
+        self.make_room(tokens.len())?;
+        let (Some(window), Some(cache)) = (self.windows.get_mut(&length), &self.cache) else { return Ok(()) };
+        window.run(self.binder.weights(), tokens, cache)?;
+        classify(&self.classifier, self.binder.weights(), window.last(), tokens.len() - 1, &mut self.logits)
+    }
 
-        let mut padded = tokens.to_vec();
-        padded.resize(length, 0);
-        let weights = self.binder.weights();
-        let table = weights.table();
-        embed(weights.arena(), table.embedding().offset, config.vocab, &padded, &window.input)?;
-        for layer in 0..config.layers {
-            window.layers.run(layer)?;
+    /// One token more, at `position`.
+    fn step(&mut self, position: usize, token: u32) -> Result<(), RuntimeError> {
+        self.make_room(position + 1)?;
+        let Some(cache) = &mut self.cache else { return Ok(()) };
+        cache.step(self.binder.weights(), position, token)?;
+        classify(&self.classifier, self.binder.weights(), cache.last(), 0, &mut self.logits)
+    }
+
+    /// Makes the cache large enough for `tokens` tokens.
+    fn make_room(&mut self, tokens: usize) -> Result<(), RuntimeError> {
+        if self.cache.as_ref().is_some_and(|cache| cache.capacity() >= tokens) {
+            return Ok(());
         }
-        window.head.run(0)?;
+        let capacity = self.compiled_length(tokens);
+        let larger = Cache::new(&mut self.binder, capacity)?;
+        if let Some(cache) = &self.cache {
+            larger.take_over(cache)?;
+        }
+        self.cache = Some(larger);
+        Ok(())
+    }
 
-        let arena = weights.arena().read();
-        let weight = &arena[table.classifier().range()];
-        let (classifier, logits) = (&self.classifier, &mut self.logits);
-        window.last.read(|x| classifier.logits(x, weight, tokens.len() - 1, logits))?;
-        Ok(&self.logits)
+    /// The number of tokens that kernels for `tokens` of them are compiled for.
+    fn compiled_length(&self, tokens: usize) -> usize {
+        tokens.next_power_of_two().max(SHORTEST).max(self.binder.min_input_width())
     }
 }
 
-impl Window {
-    fn new(binder: &mut Binder, length: usize) -> Result<Self, RuntimeError> {
-        let config = binder.weights().table().config().clone();
-        let tokens = Tokens { batch: 1, seq: length };
-        let pieces = binder.compile(&Plan::inference(&config, tokens)?)?;
-        let head = binder.compile(std::slice::from_ref(&HeadPlan::host(&config, tokens)?.forward))?;
-
-        // Two surfaces take turns as input and output of a layer.
-        let template = binder.values(&pieces.iter().collect::<Vec<_>>(), &Values::new())?;
-        let turns = [template[names::X].clone(), template[names::Y].clone()];
-        let layer_values = |layer: usize| {
-            let mut values = template.clone();
-            values.insert(names::X.to_owned(), turns[layer % 2].clone());
-            values.insert(names::Y.to_owned(), turns[(layer + 1) % 2].clone());
-            values
-        };
-        let layers: Vec<Values> = (0..config.layers).map(layer_values).collect();
-        let given = Values::from([(names::X.to_owned(), turns[config.layers % 2].clone())]);
-        let head_values = binder.values(&[&head[0]], &given)?;
-        let last = head_values[names::FINAL].clone();
-        Ok(Self {
-            layers: binder.bind(pieces, &layers)?,
-            head: binder.bind(head, std::slice::from_ref(&head_values))?,
-            input: turns[0].clone(),
-            last,
-        })
-    }
+fn classify(
+    classifier: &Classifier,
+    weights: &Weights,
+    hidden: &Surface,
+    position: usize,
+    logits: &mut [f32],
+) -> Result<(), RuntimeError> {
+    let arena = weights.arena().read();
+    let weight = &arena[weights.table().classifier().range()];
+    hidden.read(|x| classifier.logits(x, weight, position, logits))?;
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use ferrane_engine::{Engine, HostMemory, Port, Surface};
+use ferrane_engine::{Engine, Port, Surface};
 use ferrane_mil::DType;
 use ferrane_model::{
     LayerRole,
@@ -179,21 +179,14 @@ fn bound(piece: &CompiledPiece, port: &Port, values: &Values) -> Result<Surface,
 }
 
 /// Copies the embeddings of `tokens` into the columns of `x [1, dim, 1, W]`.
-pub(crate) fn embed(
-    arena: &HostMemory,
-    offset: usize,
-    vocab: usize,
-    tokens: &[u32],
-    x: &Surface,
-) -> Result<(), RuntimeError> {
+pub(crate) fn embed(weights: &Weights, tokens: &[u32], x: &Surface) -> Result<(), RuntimeError> {
     let [_, dim, _, width] = x.shape();
+    let (vocab, offset) = (weights.table().config().vocab, weights.table().embedding().offset);
     if tokens.len() != width {
         return Err(RuntimeError::TokenCount { given: tokens.len(), expected: width });
     }
-    if let Some((position, &token)) = tokens.iter().enumerate().find(|&(_, &t)| t as usize >= vocab) {
-        return Err(RuntimeError::Token { token, position, vocab });
-    }
-    let arena = arena.read();
+    check_tokens(tokens, vocab)?;
+    let arena = weights.arena().read();
     x.write(|x| {
         for (position, &token) in tokens.iter().enumerate() {
             let row = &arena[offset + token as usize * dim..][..dim];
@@ -203,4 +196,12 @@ pub(crate) fn embed(
         }
     })?;
     Ok(())
+}
+
+/// Refuses tokens outside the vocabulary.
+pub(crate) fn check_tokens(tokens: &[u32], vocab: usize) -> Result<(), RuntimeError> {
+    match tokens.iter().enumerate().find(|&(_, &token)| token as usize >= vocab) {
+        Some((position, &token)) => Err(RuntimeError::Token { token, position, vocab }),
+        None => Ok(()),
+    }
 }

@@ -164,9 +164,7 @@ impl TrainingModel {
     }
 
     fn run_forward(&mut self, inputs: &[u32]) -> Result<(), RuntimeError> {
-        let weights = self.binder.weights();
-        let (table, vocab) = (weights.table(), weights.table().config().vocab);
-        embed(weights.arena(), table.embedding().offset, vocab, inputs, &self.input)?;
+        embed(self.binder.weights(), inputs, &self.input)?;
         for layer in 0..self.layers.len() {
             self.forward.run(layer)?;
         }

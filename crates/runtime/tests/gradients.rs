@@ -143,17 +143,3 @@ fn a_micro_batch_too_narrow_for_the_chip_says_what_to_do() {
     let error = TrainingModel::new(sim, case.weights(), plan, 1).err().unwrap().to_string();
     assert!(error.contains("16 wide") && error.contains("narrower than 64"), "{error}");
 }
-
-#[test]
-fn a_longer_window_claims_its_own_sizes_of_the_simulated_engine() {
-    let config = ModelConfig { max_seq: 256, ..config(true) };
-    let table = ParamTable::new(&config).unwrap();
-    let data = parameters(&table).iter().map(|&x| x as f32).collect();
-    let weights = Weights::new(Parameters::from_parts(table, data).unwrap());
-    let sim = SimEngine::new(Profile::built_in("m4").unwrap(), 1);
-    let mut generator = Generator::new(Arc::new(sim), weights, 1);
-    // At 64 tokens the weights are the largest surfaces of a side, at 256 the activations are.
-    for length in [10, 200, 10] {
-        assert_eq!(generator.logits(&vec![1; length]).unwrap().len(), 11, "{length} tokens");
-    }
-}

@@ -1,5 +1,6 @@
 //! A Llama in plain f64 loops, written from the definition and sharing nothing with the implementation but the order of
 //! the parameters.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use ferrane_model::{LayerRole, ModelConfig, ParamTable, config::RopeScaling};
 

@@ -6,6 +6,7 @@
 //!
 //! This crate knows nothing of any particular engine.
 
+pub mod cost;
 mod error;
 mod kernel;
 mod legalise;
@@ -18,8 +19,8 @@ pub use error::{EngineError, Status};
 pub use kernel::{Engine, Kernel, Port, Remark, RemarkKind, Usage};
 pub use legalise::{LegaliseError, legalise};
 pub use profile::{
-    AccumulatorKind, Compile, Confidence, Dialect, Effect, Figure, Limits, Numerics, Ports, Power, Profile,
-    ProfileError, Quirk, Speed,
+    AccumulatorKind, Compile, Confidence, CostFigures, Dialect, Effect, Figure, Limits, Numerics, Ports,
+    Power, Profile, ProfileError, Quirk, Speed,
 };
 pub use surface::{DeviceMemory, HostMemory, HostView, Surface, SurfaceError, round_to_fp16};
 pub use weights::{WeightFiles, WeightsError};

@@ -32,6 +32,21 @@ pub enum Confidence {
     Exact,
 }
 
+impl Confidence {
+    /// The less sure of two. What is exact is surest.
+    #[must_use]
+    pub fn weaker(self, other: Self) -> Self {
+        let rank = |c| match c {
+            Confidence::Exact => 0,
+            Confidence::Measured => 1,
+            Confidence::Single => 2,
+            Confidence::Inferred => 3,
+            Confidence::Extrapolated => 4,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
+}
+
 impl fmt::Display for Confidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -173,12 +188,30 @@ pub struct Speed {
     pub sleep_s: Option<Figure<f64>>,
 }
 
+/// Parameters of the cost model that nobody published as such: they follow from points that somebody did publish.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CostFigures {
+    /// Rate of the multiply-accumulate array on wide operands, dispatch apart, in fp16 TFLOPS.
+    pub mac_tflops: Option<Figure<f64>>,
+    /// Columns of an operand at which the array reaches half of that rate.
+    pub half_width: Option<Figure<f64>>,
+    /// How much faster a 3x3 convolution is than its operations say.
+    pub conv3_speedup: Option<Figure<f64>>,
+    /// Rate of ops on single elements, in 10⁹ elements a second.
+    pub elementwise_gps: Option<Figure<f64>>,
+    /// Rate of reductions, norms and softmax, in 10⁹ elements a second.
+    pub reduction_gps: Option<Figure<f64>>,
+}
+
 /// What the engine draws, in watts.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Power {
     /// Asleep.
     pub idle_w: Option<Figure<f64>>,
+    /// Awake, with the multiply-accumulate array idle.
+    pub active_w: Option<Figure<f64>>,
     /// Under full fp16 load.
     pub fp16_w: Option<Figure<f64>>,
     /// Under full int8 load.
@@ -189,8 +222,14 @@ pub struct Power {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Compile {
-    /// Compiling and loading one program of a few ops, in milliseconds.
+    /// Compiling and loading a program of the published training pipeline, on average, in milliseconds.
     pub program_ms: Option<Figure<f64>>,
+    /// What of that any program takes, as a share.
+    pub fixed_share: Option<Figure<f64>>,
+    /// What of that an op takes, as a share.
+    pub op_share: Option<Figure<f64>>,
+    /// What of that a megabyte of weights takes, as a share.
+    pub megabyte_share: Option<Figure<f64>>,
     /// Compiling and loading one that is in the system's cache, in milliseconds.
     pub cached_ms: Option<Figure<f64>>,
     /// Loading alone, in milliseconds.
@@ -257,6 +296,9 @@ pub struct Profile {
     /// Its speed.
     #[serde(default)]
     pub speed: Speed,
+    /// Parameters of the cost model.
+    #[serde(default)]
+    pub cost: CostFigures,
     /// Its power.
     #[serde(default)]
     pub power: Power,
@@ -302,6 +344,11 @@ impl Profile {
     /// Every figure, by its dotted key: for people and for checks.
     pub fn figures(&self) -> impl Iterator<Item = (&str, &Figure<toml::Value>)> {
         self.figures.iter().map(|(key, figure)| (key.as_str(), figure))
+    }
+
+    /// A figure by its dotted key, e.g. `speed.dispatch_us`.
+    pub fn figure(&self, key: &str) -> Option<&Figure<toml::Value>> {
+        self.figures.get(key)
     }
 
     /// A rule that holds here.

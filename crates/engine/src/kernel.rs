@@ -2,7 +2,7 @@
 
 use ferrane_mil::{DType, Function, Verified};
 
-use crate::{EngineError, Profile, Surface, SurfaceError, WeightFiles};
+use crate::{Clock, EngineError, Profile, Surface, SurfaceError, WeightFiles};
 
 /// One input or output of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +103,11 @@ pub trait Engine: Send + Sync {
     /// What this process has used of the engine. An engine without limits need not count.
     fn usage(&self) -> Usage {
         Usage::default()
+    }
+
+    /// What this process's evaluations would have taken on the chip, for an engine that models it; none where time is real.
+    fn clock(&self) -> Option<Clock> {
+        None
     }
 
     /// What the engine has noticed since it was last asked, oldest first.

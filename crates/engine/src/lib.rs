@@ -6,6 +6,7 @@
 //!
 //! This crate knows nothing of any particular engine.
 
+mod clock;
 pub mod cost;
 mod error;
 mod kernel;
@@ -15,6 +16,7 @@ mod profile;
 mod surface;
 mod weights;
 
+pub use clock::Clock;
 pub use error::{EngineError, Status};
 pub use kernel::{Engine, Kernel, Port, Remark, RemarkKind, Usage};
 pub use legalise::{LegaliseError, legalise};

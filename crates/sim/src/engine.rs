@@ -1,13 +1,14 @@
 //! The engine `sim`.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
 use ferrane_cpu::{HostKernel, Numerics, Options};
 use ferrane_engine::{
-    Engine, EngineError, Kernel, Port, Profile, Status, Surface, SurfaceError, Usage, WeightFiles,
+    Clock, Engine, EngineError, Kernel, Port, Profile, Status, Surface, SurfaceError, Usage, WeightFiles,
+    cost,
 };
 use ferrane_mil::Verified;
 
@@ -26,6 +27,13 @@ pub struct SimEngine {
 struct Used {
     compiles: AtomicUsize,
     loaded: AtomicUsize,
+    clock: Mutex<Clock>,
+}
+
+impl Used {
+    fn pass(&self, time: Clock) {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) += time;
+    }
 }
 
 impl SimEngine {
@@ -104,13 +112,17 @@ impl Engine for SimEngine {
         let options = Options { numerics: Numerics::Declared, threads: self.threads };
         let kernel = HostKernel::compile(&self.title(), program, weights, options)?;
         let slot = self.load(&name)?;
+        // A profile need not have the figures of the cost model.
+        let cost = cost::estimate(program.main(), &self.profile).ok();
+        self.used.pass(cost.as_ref().map(Clock::of_compile).unwrap_or_default());
         Ok(Box::new(SimKernel {
             input_binding: rules::binding(kernel.inputs(), &self.profile),
             output_binding: rules::binding(kernel.outputs(), &self.profile),
             profile: Arc::clone(&self.profile),
             name,
             kernel,
-            _slot: slot,
+            evaluation: cost.as_ref().map(Clock::of_evaluation).unwrap_or_default(),
+            slot,
         }))
     }
 
@@ -123,6 +135,11 @@ impl Engine for SimEngine {
             slots: Some(limits.slots.value),
         }
     }
+
+    fn clock(&self) -> Option<Clock> {
+        let clock = *self.used.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        cost::is_modelled(&self.profile).then_some(clock)
+    }
 }
 
 struct SimKernel {
@@ -132,7 +149,9 @@ struct SimKernel {
     /// For each port, the surface that is bound to it.
     input_binding: Vec<usize>,
     output_binding: Vec<usize>,
-    _slot: Slot,
+    /// What one evaluation takes.
+    evaluation: Clock,
+    slot: Slot,
 }
 
 impl Kernel for SimKernel {
@@ -149,7 +168,9 @@ impl Kernel for SimKernel {
         let outputs = bound(outputs, &self.output_binding);
         rules::surfaces(&self.name, "input", self.kernel.inputs(), &inputs, &self.profile)?;
         rules::surfaces(&self.name, "output", self.kernel.outputs(), &outputs, &self.profile)?;
-        self.kernel.evaluate(&inputs, &outputs)
+        self.kernel.evaluate(&inputs, &outputs)?;
+        self.slot.0.pass(self.evaluation);
+        Ok(())
     }
 
     fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError> {

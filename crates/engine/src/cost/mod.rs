@@ -207,6 +207,11 @@ pub fn estimate(function: &Function, profile: &Profile) -> Result<Cost, CostErro
     })
 }
 
+/// Whether a profile has the figures that [`estimate`] needs.
+pub fn is_modelled(profile: &Profile) -> bool {
+    Rates::read(profile).is_ok()
+}
+
 /// How sure the weakest figure of a resource is.
 fn weakest(resource: Resource, profile: &Profile) -> Confidence {
     let sure =

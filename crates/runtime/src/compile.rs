@@ -3,30 +3,95 @@
 use std::sync::Arc;
 
 use ferrane_cpu::CpuEngine;
-use ferrane_engine::{Engine, Kernel, WeightFiles, legalise};
+use ferrane_engine::{Engine, Kernel, Port, Surface, WeightFiles, legalise};
 use ferrane_mil::pass::{Streamed, WeightInput, flatten_ports, weights_to_inputs};
 use ferrane_model::plan::{Piece, Place};
 
-use crate::RuntimeError;
+use crate::{
+    RuntimeError,
+    baking::{CompileLog, LayerKernel},
+};
 
-/// A piece as an engine holds it. Its weights are inputs, so one kernel serves every layer.
+/// A piece as an engine holds it.
 pub(crate) struct CompiledPiece {
     pub(crate) name: &'static str,
     pub(crate) place: Place,
-    pub(crate) kernel: Box<dyn Kernel>,
+    pub(crate) kernel: PieceKernel,
     /// The inputs that are weights.
     pub(crate) weights: Vec<WeightInput>,
+}
+
+/// The kernels of a piece.
+pub(crate) enum PieceKernel {
+    /// One for all layers: its weights, if it has any, are inputs.
+    Shared(Box<dyn Kernel>),
+    /// One for each layer, which holds the layer's weights.
+    EachLayer { first: Arc<LayerKernel>, others: Vec<Arc<LayerKernel>> },
+}
+
+impl PieceKernel {
+    pub(crate) fn inputs(&self) -> &[Port] {
+        match self {
+            PieceKernel::Shared(kernel) => kernel.inputs(),
+            PieceKernel::EachLayer { first, .. } => first.inputs(),
+        }
+    }
+
+    pub(crate) fn outputs(&self) -> &[Port] {
+        match self {
+            PieceKernel::Shared(kernel) => kernel.outputs(),
+            PieceKernel::EachLayer { first, .. } => first.outputs(),
+        }
+    }
+
+    /// The kernel that holds a layer's weights.
+    pub(crate) fn of_layer(&self, layer: usize) -> Option<&Arc<LayerKernel>> {
+        match (self, layer) {
+            (PieceKernel::Shared(_), _) => None,
+            (PieceKernel::EachLayer { first, .. }, 0) => Some(first),
+            (PieceKernel::EachLayer { others, .. }, _) => others.get(layer - 1),
+        }
+    }
+
+    pub(crate) fn evaluate(
+        &mut self,
+        layer: usize,
+        inputs: &[&Surface],
+        outputs: &[&Surface],
+    ) -> Result<(), RuntimeError> {
+        match self {
+            PieceKernel::Shared(kernel) => Ok(kernel.evaluate(inputs, outputs)?),
+            PieceKernel::EachLayer { first, others } => match layer {
+                0 => first.evaluate(inputs, outputs),
+                _ => others[layer - 1].evaluate(inputs, outputs),
+            },
+        }
+    }
 }
 
 /// Compiles pieces for an engine, and for the host those that run there.
 pub(crate) struct Compiler {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) host: CpuEngine,
+    /// What compiling for the engine costs.
+    pub(crate) log: Arc<CompileLog>,
 }
 
 impl Compiler {
+    /// With weights as inputs.
     pub(crate) fn piece(&self, piece: &Piece) -> Result<CompiledPiece, RuntimeError> {
-        let engine: &dyn Engine = match piece.place {
+        let (kernel, weights) = self.kernel(piece, piece.place)?;
+        let kernel = PieceKernel::Shared(kernel);
+        Ok(CompiledPiece { name: piece.name, place: piece.place, kernel, weights })
+    }
+
+    /// A kernel of `piece` at `place`, and which of its inputs are weights.
+    pub(crate) fn kernel(
+        &self,
+        piece: &Piece,
+        place: Place,
+    ) -> Result<(Box<dyn Kernel>, Vec<WeightInput>), RuntimeError> {
+        let engine: &dyn Engine = match place {
             Place::Engine => &*self.engine,
             Place::Host => &self.host,
         };
@@ -37,8 +102,12 @@ impl Compiler {
         function.name = "main".to_owned();
         let program = legalise(function, engine.profile())
             .map_err(|source| RuntimeError::Legalise { piece: piece.name, source })?;
-        let kernel = engine.compile(&program, &WeightFiles::none())?;
-        Ok(CompiledPiece { name: piece.name, place: piece.place, kernel, weights })
+        let compile = || engine.compile(&program, &WeightFiles::none());
+        let kernel = match place {
+            Place::Engine => self.log.time(compile),
+            Place::Host => compile(),
+        };
+        Ok((kernel?, weights))
     }
 
     pub(crate) fn pieces(&self, pieces: &[Piece]) -> Result<Vec<CompiledPiece>, RuntimeError> {

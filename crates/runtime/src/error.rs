@@ -4,7 +4,7 @@ use ferrane_engine::{EngineError, LegaliseError, SurfaceError};
 use ferrane_mil::pass::PassError;
 use ferrane_model::{ModelError, plan::PlanError};
 
-use crate::LossError;
+use crate::{LossError, WeightsMode};
 
 /// A model cannot be compiled or run.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,52 @@ pub enum RuntimeError {
         piece: &'static str,
         /// What is in the way.
         source: LegaliseError,
+    },
+    /// A weight file cannot be made.
+    #[error("piece `{piece}`: weight file `{path}`: {source}")]
+    WeightFile {
+        /// The piece.
+        piece: &'static str,
+        /// The file.
+        path: String,
+        /// What is in the way.
+        source: Box<ferrane_mil::blob::BlobError>,
+    },
+    /// A model has more kernels than the engine ever takes.
+    #[error(
+        "with {mode} weights the model needs {needed} kernels, and {engine} {what} at most {most}; use --weights streamed, \
+         which needs one kernel a piece for all layers, or a model of fewer layers"
+    )]
+    TooManyKernels {
+        /// Where the weights are.
+        mode: WeightsMode,
+        /// Kernels needed.
+        needed: usize,
+        /// The engine's profile.
+        engine: String,
+        /// What is limited.
+        what: &'static str,
+        /// The limit.
+        most: usize,
+    },
+    /// A kernel goes on with old weights after a reload.
+    #[error(
+        "{engine} does not take reloaded weights: output `{output}` of `{piece}` in layer {layer} differs by {difference:.2e} \
+         from what the new weights give, and {most:.0e} is allowed; use --weights baked or --weights streamed"
+    )]
+    ReloadIgnored {
+        /// The engine's profile.
+        engine: String,
+        /// The piece.
+        piece: &'static str,
+        /// The layer.
+        layer: usize,
+        /// The output.
+        output: String,
+        /// Relative difference of the output.
+        difference: f64,
+        /// The most it may be.
+        most: f64,
     },
     /// The engine refuses.
     #[error(transparent)]

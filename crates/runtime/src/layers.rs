@@ -1,6 +1,9 @@
 //! The layers of a model: compiled pieces bound to surfaces.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use ferrane_engine::{Engine, Port, Surface};
 use ferrane_mil::DType;
@@ -11,8 +14,9 @@ use ferrane_model::{
 };
 
 use crate::{
-    RuntimeError,
-    compile::{CompiledPiece, Compiler},
+    RuntimeError, WeightsMode,
+    baking::{BakedPiece, Bakery, CompileLog, LayerKernel, Reference},
+    compile::{CompiledPiece, Compiler, PieceKernel},
     weights::{WeightSurfaces, Weights},
 };
 
@@ -34,12 +38,17 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
+    /// The kernels that hold a layer's weights, in order.
+    pub(crate) fn layer_kernels(&self, layer: usize) -> impl Iterator<Item = &Arc<LayerKernel>> {
+        self.pieces.iter().filter_map(move |piece| piece.kernel.of_layer(layer))
+    }
+
     /// Runs the pieces of one layer.
     pub(crate) fn run(&mut self, layer: usize) -> Result<(), RuntimeError> {
         for call in &self.calls[layer] {
             let inputs: Vec<&Surface> = call.inputs.iter().collect();
             let outputs: Vec<&Surface> = call.outputs.iter().collect();
-            self.pieces[call.piece].kernel.evaluate(&inputs, &outputs)?;
+            self.pieces[call.piece].kernel.evaluate(layer, &inputs, &outputs)?;
         }
         Ok(())
     }
@@ -58,12 +67,18 @@ pub(crate) struct Binder {
 
 impl Binder {
     pub(crate) fn new(engine: Arc<dyn Engine>, weights: Weights, threads: usize) -> Self {
-        let compiler = Compiler { engine, host: ferrane_cpu::CpuEngine::new(threads) };
+        let (host, log) = (ferrane_cpu::CpuEngine::new(threads), Arc::default());
+        let compiler = Compiler { engine, host, log };
         Self { compiler, surfaces: WeightSurfaces::new(weights), equal_allocation: None }
     }
 
     pub(crate) fn weights(&self) -> &Weights {
         self.surfaces.weights()
+    }
+
+    /// What compiling has cost.
+    pub(crate) fn log(&self) -> &Arc<CompileLog> {
+        &self.compiler.log
     }
 
     /// The narrowest input the engine takes.
@@ -79,13 +94,70 @@ impl Binder {
     /// Compiles pieces. All pieces of a model are compiled before any is bound: what surfaces must claim depends on all.
     pub(crate) fn compile(&mut self, pieces: &[Piece]) -> Result<Vec<CompiledPiece>, RuntimeError> {
         let compiled = self.compiler.pieces(pieces)?;
+        self.claim_for(&compiled);
+        Ok(compiled)
+    }
+
+    /// As [`Binder::compile`], but engine pieces with weights get a kernel for each layer, which holds them.
+    pub(crate) fn bake(
+        &mut self,
+        pieces: &[Piece],
+        bakery: &Arc<Bakery>,
+    ) -> Result<Vec<CompiledPiece>, RuntimeError> {
+        let baked = pieces.iter().map(|piece| self.bake_piece(piece, bakery));
+        let baked = baked.collect::<Result<Vec<_>, _>>()?;
+        self.claim_for(&baked);
+        Ok(baked)
+    }
+
+    fn bake_piece(&mut self, piece: &Piece, bakery: &Arc<Bakery>) -> Result<CompiledPiece, RuntimeError> {
+        let baked = match piece.place {
+            Place::Engine => BakedPiece::new(piece.name, &piece.function, bakery.engine.profile())?,
+            Place::Host => return self.compiler.piece(piece),
+        };
+        if !baked.has_weights() {
+            return self.compiler.piece(piece);
+        }
+        let baked = Arc::new(baked);
+        let references = match bakery.mode {
+            WeightsMode::Reload => self.references(piece)?,
+            _ => Vec::new(),
+        };
+        let layers = self.weights().table().config().layers;
+        let kernel = |layer| {
+            let reference = references.get(layer).cloned();
+            Ok(Arc::new(LayerKernel::new(bakery, &baked, layer, reference)?))
+        };
+        let others = (1..layers).map(kernel).collect::<Result<_, RuntimeError>>()?;
+        let kernel = PieceKernel::EachLayer { first: kernel(0)?, others };
+        Ok(CompiledPiece { name: piece.name, place: piece.place, kernel, weights: Vec::new() })
+    }
+
+    /// The piece on the host with each layer's weights.
+    fn references(&mut self, piece: &Piece) -> Result<Vec<Arc<Reference>>, RuntimeError> {
+        let (kernel, weights) = self.compiler.kernel(piece, Place::Host)?;
+        let is_weight = |port: &&Port| weights.iter().any(|w| w.name == port.name);
+        let ports: Vec<Port> = kernel.inputs().iter().filter(is_weight).cloned().collect();
+        let kernel = Arc::new(Mutex::new(kernel));
+        let layers = self.weights().table().config().layers;
+        let mut references = Vec::with_capacity(layers);
+        for layer in 0..layers {
+            let surface =
+                |port: &Port| Ok((port.name.clone(), self.weight(piece.name, Place::Host, port, layer)?));
+            let weights = ports.iter().map(surface).collect::<Result<_, RuntimeError>>()?;
+            references.push(Arc::new(Reference::new(Arc::clone(&kernel), weights)));
+        }
+        Ok(references)
+    }
+
+    /// Makes surfaces claim what these pieces want, where all must claim the same.
+    fn claim_for(&mut self, compiled: &[CompiledPiece]) {
         if self.compiler.engine.profile().ports.equal_allocation.value {
             let on_engine = compiled.iter().filter(|p| p.place == Place::Engine);
             let ports = on_engine.flat_map(|p| p.kernel.inputs().iter().chain(p.kernel.outputs()));
             let most = ports.map(Port::bytes).max().unwrap_or(0);
             self.equal_allocation = Some(self.equal_allocation.unwrap_or(0).max(most));
         }
-        Ok(compiled)
     }
 
     /// A surface for a value.
@@ -145,18 +217,29 @@ impl Binder {
         layer: usize,
         values: &Values,
     ) -> Result<Surface, RuntimeError> {
-        if !piece.weights.iter().any(|w| w.name == port.name) {
-            return bound(piece, port, values);
+        match piece.weights.iter().any(|w| w.name == port.name) {
+            true => self.weight(piece.name, piece.place, port, layer),
+            false => bound(piece, port, values),
         }
+    }
+
+    /// The surface of a layer's weight for the port of a piece.
+    fn weight(
+        &mut self,
+        piece: &'static str,
+        place: Place,
+        port: &Port,
+        layer: usize,
+    ) -> Result<Surface, RuntimeError> {
         let table = self.surfaces.weights().table();
         let role = LayerRole::ALL.into_iter().find(|r| r.weight_name() == port.name);
         let param = match role {
             Some(role) => table.layer(layer, role),
             None if port.name == names::FINAL_NORM => table.final_norm(),
-            None => return Err(RuntimeError::Unbound { piece: piece.name, value: port.name.clone() }),
+            None => return Err(RuntimeError::Unbound { piece, value: port.name.clone() }),
         };
         let param = param.clone();
-        let engine: Arc<dyn Engine> = match piece.place {
+        let engine: Arc<dyn Engine> = match place {
             Place::Engine => Arc::clone(&self.compiler.engine),
             Place::Host => Arc::new(self.compiler.host.clone()),
         };

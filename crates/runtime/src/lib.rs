@@ -8,6 +8,7 @@
 //!
 //! This crate knows nothing of optimisers, data or files.
 
+mod baking;
 mod classifier;
 mod compile;
 mod continuation;
@@ -16,15 +17,18 @@ mod generate;
 mod layers;
 mod math;
 mod matmul;
+mod mode;
 mod sampler;
 mod training;
 mod weights;
 
+pub use baking::{BakedPiece, CompileLog};
 pub use classifier::{LossError, NonFinite};
 pub use continuation::Ended;
 pub use error::RuntimeError;
 pub use generate::Generator;
 pub use matmul::Write;
+pub use mode::WeightsMode;
 pub use sampler::{Sampler, Sampling, SamplingError};
 pub use training::TrainingModel;
 pub use weights::Weights;

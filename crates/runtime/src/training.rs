@@ -5,13 +5,14 @@ use std::{ops::Range, sync::Arc};
 use ferrane_engine::{Engine, Surface};
 use ferrane_model::{
     LayerRole,
-    plan::{Plan, WeightProduct},
+    plan::{Piece, Plan, WeightProduct},
     stage::{Tokens, names},
 };
 use rayon::prelude::*;
 
 use crate::{
-    RuntimeError,
+    CompileLog, RuntimeError, WeightsMode,
+    baking::{Bakery, Baking, LayerKernel},
     classifier::{Classifier, Gradients},
     layers::{Binder, Pass, Values, embed},
     matmul::{Matrix, MatrixMut, Write, matmul},
@@ -33,10 +34,16 @@ pub struct TrainingModel {
     products: Vec<WeightProduct>,
     direct: Vec<(LayerRole, String)>,
     classifier: Classifier,
+    /// Kernels that hold weights, where there are such.
+    baking: Option<Baking>,
+    /// The forward pass with weights as inputs, for evaluation: it needs no compile, however the weights change.
+    evaluation: Option<Pass>,
+    /// Whether the weights changed since `evaluation` was given them.
+    evaluation_is_stale: bool,
 }
 
 impl TrainingModel {
-    /// Compiles `plan` for `engine`. The parameters are taken over; [`TrainingModel::weights`] shares them.
+    /// Compiles `plan` for `engine` with streamed weights. The parameters are taken over; [`TrainingModel::weights`] shares them.
     ///
     /// # Errors
     /// When the engine refuses a kernel or memory.
@@ -46,10 +53,37 @@ impl TrainingModel {
         plan: Plan,
         threads: usize,
     ) -> Result<Self, RuntimeError> {
+        Self::with_mode(engine, weights, plan, threads, WeightsMode::Streamed)
+    }
+
+    /// Compiles `plan` for `engine`: everything with streamed weights, else what holds no weights. Kernels that hold weights
+    /// are compiled when a step needs them. The parameters are taken over; [`TrainingModel::weights`] shares them.
+    ///
+    /// # Errors
+    /// When the engine refuses a kernel or memory, or has no room for the kernels of all layers.
+    pub fn with_mode(
+        engine: Arc<dyn Engine>,
+        weights: Weights,
+        plan: Plan,
+        threads: usize,
+        mode: WeightsMode,
+    ) -> Result<Self, RuntimeError> {
         let config = weights.table().config().clone();
-        let mut binder = Binder::new(engine, weights, threads);
-        let forward = binder.compile(&plan.layer.forward)?;
-        let backward = binder.compile(&plan.layer.backward)?;
+        let mut binder = Binder::new(Arc::clone(&engine), weights.clone(), threads);
+        let bakery = match mode {
+            WeightsMode::Streamed => None,
+            _ => Some(Arc::new(Bakery::new(engine, weights, mode, Arc::clone(binder.log())))),
+        };
+        let compile = |binder: &mut Binder, pieces: &[Piece]| match &bakery {
+            None => binder.compile(pieces),
+            Some(bakery) => binder.bake(pieces, bakery),
+        };
+        let forward = compile(&mut binder, &plan.layer.forward)?;
+        let backward = compile(&mut binder, &plan.layer.backward)?;
+        let evaluation = match &bakery {
+            None => None,
+            Some(_) => Some(binder.compile(&plan.layer.forward)?),
+        };
         let head_forward = binder.compile(std::slice::from_ref(&plan.head.forward))?;
         let head_backward = binder.compile(std::slice::from_ref(&plan.head.backward))?;
 
@@ -76,9 +110,19 @@ impl TrainingModel {
         head.insert("d_x".to_owned(), turns[config.layers % 2].clone());
         let head = binder.values(&[&head_forward[0], &head_backward[0]], &head)?;
 
+        let evaluation = evaluation.map(|pieces| binder.bind(pieces, &layers)).transpose()?;
+        let forward = binder.bind(forward, &layers)?;
+        let backward = binder.bind(backward, &layers)?;
+        let baking = bakery.map(|bakery| Baking::new(bakery, in_order(&forward, &backward, config.layers)));
+        if let Some(baking) = &baking {
+            baking.check_fits(binder.log().compiles() as usize)?;
+        }
         Ok(Self {
-            forward: binder.bind(forward, &layers)?,
-            backward: binder.bind(backward, &layers)?,
+            baking,
+            evaluation,
+            evaluation_is_stale: false,
+            forward,
+            backward,
             head_forward: binder.bind(head_forward, std::slice::from_ref(&head))?,
             head_backward: binder.bind(head_backward, std::slice::from_ref(&head))?,
             tokens: plan.tokens,
@@ -106,8 +150,25 @@ impl TrainingModel {
     ///
     /// # Errors
     /// When surface memory cannot be written.
-    pub fn weights_changed(&self) -> Result<(), RuntimeError> {
-        self.binder.renew_weights()
+    pub fn weights_changed(&mut self) -> Result<(), RuntimeError> {
+        match &mut self.baking {
+            None => self.binder.renew_weights(),
+            Some(baking) => {
+                baking.weights_changed();
+                self.evaluation_is_stale = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Programs that the next call of [`TrainingModel::loss_and_gradients`] compiles.
+    pub fn compiles_due(&self) -> usize {
+        self.baking.as_ref().map_or(0, Baking::compiles_due)
+    }
+
+    /// What compiling has cost so far.
+    pub fn compile_log(&self) -> &CompileLog {
+        self.binder.log()
     }
 
     /// Sum over positions of the negative log-likelihood of `targets` after `inputs`, both `batch·seq` tokens, sequence
@@ -116,7 +177,13 @@ impl TrainingModel {
     /// # Errors
     /// When a token is outside the vocabulary, the engine fails, or the loss is not finite.
     pub fn loss(&mut self, inputs: &[u32], targets: &[u32]) -> Result<f64, RuntimeError> {
-        self.run_forward(inputs)?;
+        if std::mem::take(&mut self.evaluation_is_stale) {
+            self.binder.renew_weights()?;
+        }
+        self.embed(inputs)?;
+        let forward = self.evaluation.as_mut().unwrap_or(&mut self.forward);
+        run_layers(forward, self.layers.len())?;
+        self.head_forward.run(0)?;
         let weights = self.binder.weights();
         let classifier = weights.table().classifier().range();
         let arena = weights.arena().read();
@@ -150,7 +217,12 @@ impl TrainingModel {
         grads: &mut [f32],
         write: Write,
     ) -> Result<f64, RuntimeError> {
-        self.run_forward(inputs)?;
+        if let Some(baking) = &mut self.baking {
+            baking.begin();
+        }
+        self.embed(inputs)?;
+        run_layers(&mut self.forward, self.layers.len())?;
+        self.head_forward.run(0)?;
         let sum = self.classify(targets, grad_scale, grads, write)?;
         self.head_backward.run(0)?;
         let table = self.binder.weights().table();
@@ -163,12 +235,8 @@ impl TrainingModel {
         Ok(sum)
     }
 
-    fn run_forward(&mut self, inputs: &[u32]) -> Result<(), RuntimeError> {
-        embed(self.binder.weights(), inputs, &self.input)?;
-        for layer in 0..self.layers.len() {
-            self.forward.run(layer)?;
-        }
-        self.head_forward.run(0)
+    fn embed(&self, inputs: &[u32]) -> Result<(), RuntimeError> {
+        embed(self.binder.weights(), inputs, &self.input)
     }
 
     /// The loss, the gradient of the final hidden state, and that of the classifier's weight.
@@ -235,6 +303,17 @@ impl TrainingModel {
         })?;
         Ok(())
     }
+}
+
+fn run_layers(forward: &mut Pass, layers: usize) -> Result<(), RuntimeError> {
+    (0..layers).try_for_each(|layer| forward.run(layer))
+}
+
+/// The kernels that hold weights, in the order in which a step needs them.
+fn in_order(forward: &Pass, backward: &Pass, layers: usize) -> Vec<Arc<LayerKernel>> {
+    let up = (0..layers).flat_map(|layer| forward.layer_kernels(layer));
+    let down = (0..layers).rev().flat_map(|layer| backward.layer_kernels(layer));
+    up.chain(down).cloned().collect()
 }
 
 /// The parts of `arena` at `ranges`, which follow each other and do not overlap.

@@ -31,6 +31,19 @@ impl Weights {
     pub fn arena(&self) -> &HostMemory {
         &self.arena
     }
+
+    /// Calls `f` with the parameters, which are not copied for it; the arena is locked meanwhile. `None` if somebody gave
+    /// the arena another length.
+    pub fn with_parameters<R>(&self, f: impl FnOnce(&Parameters) -> R) -> Option<R> {
+        let mut arena = self.arena.write();
+        if arena.len() != self.table.len() {
+            return None;
+        }
+        let parameters = Parameters::from_parts(self.table.clone(), std::mem::take(&mut *arena))?;
+        let result = f(&parameters);
+        *arena = parameters.into_parts().1;
+        Some(result)
+    }
 }
 
 /// A copy of a weight in a surface of the engine's type, to be renewed after each update.

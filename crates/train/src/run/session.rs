@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use ferrane_model::SpecialTokens;
 use ferrane_model::hf::{self, ModelFiles};
-use ferrane_model::{Parameters, SpecialTokens};
 
 use super::prepare::Prepared;
 use super::storyteller::Storyteller;
@@ -161,10 +161,10 @@ impl Session<'_, '_> {
             None => Vec::new(),
         };
         let files = ModelFiles { special: self.special.clone(), extra };
-        let weights = self.trainer.weights();
-        let values = weights.arena().read().to_vec();
-        let Some(parameters) = Parameters::from_parts(weights.table().clone(), values) else { return Ok(()) };
-        Ok(hf::save(&self.folder.model(), &parameters, &files)?)
+        let folder = self.folder.model();
+        let saved =
+            self.trainer.weights().with_parameters(|parameters| hf::save(&folder, parameters, &files));
+        saved.unwrap_or(Ok(())).map_err(RunError::from)
     }
 
     fn sample(&mut self) -> Result<(), RunError> {

@@ -6,9 +6,11 @@
 //!
 //! ```text
 //! logits[p, v] = Σ_d E[v, d] · x[d, p]                nll[p] = ln Σ_v e^{logits[p, v]} − logits[p, target[p]]
-//! g[p, v]      = scale · (softmax(logits[p])[v] − [v = target[p]])
+//! g[p, v]      = scale · ((1 + 2z·lnZ[p]) · softmax(logits[p])[v] − [v = target[p]])      lnZ[p] = ln Σ_v e^{logits[p, v]}
 //! dx[d, p]     = Σ_v E[v, d] · g[p, v]                dE[v, d] += Σ_p g[p, v] · x[d, p]
 //! ```
+//!
+//! z is the weight of the z-loss z·lnZ², which keeps logits from drifting; 0 for none. The loss that is told never holds it.
 //!
 //! Blocks are shared out among threads. Exponentials are relative to the largest logit of their block and position; the
 //! blocks' maxima and sums are combined once all are known. Every sum has a fixed order, so results depend neither on
@@ -97,6 +99,8 @@ pub(crate) struct Gradients<'a> {
 pub(crate) struct Classifier {
     vocab: usize,
     dim: usize,
+    /// Weight of the z-loss; 0 for none.
+    z_loss: f64,
     /// Positions of a tile, at most [`TILE`].
     tile: usize,
     /// Tokens of a block.
@@ -129,6 +133,7 @@ impl Classifier {
         Self {
             vocab,
             dim,
+            z_loss: 0.0,
             tile,
             block,
             logits: vec![0.0; vocab * tile],
@@ -141,6 +146,11 @@ impl Classifier {
             sum: vec![0.0; tile],
             nll: vec![0.0; tile],
         }
+    }
+
+    /// Gives the z-loss a weight; 0 is none.
+    pub(crate) fn set_z_loss(&mut self, weight: f64) {
+        self.z_loss = weight;
     }
 
     /// Sum over positions of the negative log-likelihood of `targets` given `x`, under classifier `weight` `[V, D]`.
@@ -288,6 +298,7 @@ impl Classifier {
         }
         let hidden = Matrix::row_major(&self.hidden, count, dim, dim);
         let (maxima, max, sum) = (&self.maxima, &self.max[..count], &self.sum[..count]);
+        let z_loss = self.z_loss;
         let arch = Arch::new();
         self.logits[..self.vocab * count]
             .par_chunks_mut(group * block * count)
@@ -304,7 +315,7 @@ impl Classifier {
                 for (index, ((logits, weight), dweight)) in (index * group..).zip(blocks) {
                     let tokens = weight.len() / dim;
                     let (maxima, scale) = (&maxima[index * stride..][..count], tile.grad_scale);
-                    arch.dispatch(Rescale { logits, maxima, max, sum, scale });
+                    arch.dispatch(Rescale { logits, maxima, max, sum, scale, z_loss });
                     for (position, token) in in_block(tile.targets, index * block, tokens) {
                         logits[token * count + position] -= scale;
                     }
@@ -429,13 +440,14 @@ impl WithSimd for Combine<'_> {
     }
 }
 
-/// Turns exponentials relative to their block's maxima into `scale` times probabilities.
+/// Turns exponentials relative to their block's maxima into `scale · (1 + 2z·lnZ)` times probabilities.
 struct Rescale<'a> {
     logits: &'a mut [f32],
     maxima: &'a [f32],
     max: &'a [f32],
     sum: &'a [f64],
     scale: f32,
+    z_loss: f64,
 }
 
 impl WithSimd for Rescale<'_> {
@@ -447,7 +459,11 @@ impl WithSimd for Rescale<'_> {
         let mut factors = [0.0f32; TILE];
         let factors = &mut factors[..count];
         for (((factor, &m), &max), &sum) in factors.iter_mut().zip(self.maxima).zip(self.max).zip(self.sum) {
-            *factor = (f64::from(self.scale) / sum) as f32 * exp(m - max);
+            let mut scale = f64::from(self.scale);
+            if self.z_loss != 0.0 {
+                scale *= 1.0 + 2.0 * self.z_loss * (f64::from(max) + sum.ln());
+            }
+            *factor = (scale / sum) as f32 * exp(m - max);
         }
         for row in self.logits.chunks_exact_mut(count) {
             row.iter_mut().zip(&*factors).for_each(|(value, &factor)| *value *= factor);

@@ -45,8 +45,12 @@ impl Case {
         Ok((loss, dx, dweight))
     }
 
-    /// Loss, dx and dweight in f64, from whole logits and the definition.
+    /// Loss, dx and dweight in f64, with the z-loss `z`, from whole logits and the definition.
     fn reference(&self, scale: f64) -> (f64, Vec<f64>, Vec<f64>) {
+        self.reference_with(scale, 0.0)
+    }
+
+    fn reference_with(&self, scale: f64, z: f64) -> (f64, Vec<f64>, Vec<f64>) {
         let &Self { vocab, dim, width, .. } = self;
         let (mut loss, mut dx, mut dweight) = (0.0, vec![0.0; dim * width], vec![0.0; vocab * dim]);
         for (p, &target) in self.targets.iter().enumerate() {
@@ -59,7 +63,8 @@ impl Case {
             loss += max + sum.ln() - logits[target as usize];
             for v in 0..vocab {
                 let hit = if v == target as usize { 1.0 } else { 0.0 };
-                let g = scale * ((logits[v] - max).exp() / sum - hit);
+                let probability = (logits[v] - max).exp() / sum;
+                let g = scale * (probability * (1.0 + 2.0 * z * (max + sum.ln())) - hit);
                 for d in 0..dim {
                     dx[d * width + p] += g * f64::from(self.weight[v * dim + d]);
                     dweight[v * dim + d] += g * hidden[d];
@@ -68,6 +73,22 @@ impl Case {
         }
         (loss, dx, dweight)
     }
+}
+
+/// The gradient of Σ nll + z·lnZ²; the loss that is told stays Σ nll, to the bit.
+#[test]
+fn the_z_loss_is_in_the_gradient_alone() {
+    let case = Case::new(1030, 9, 21, 21);
+    let plain = case.train(0.5, Write::Set).unwrap();
+    let mut classifier = case.classifier();
+    classifier.set_z_loss(0.01);
+    let (mut dx, mut dweight) = (vec![7.0; case.x.len()], vec![0.5; case.weight.len()]);
+    let gradients = Gradients { dx: &mut dx, dweight: &mut dweight, write: Write::Set };
+    let loss = classifier.forward_backward(&case.x, &case.weight, &case.targets, 0.5, gradients).unwrap();
+    assert_eq!(loss.to_bits(), plain.0.to_bits());
+    let (_, expected_dx, expected_dweight) = case.reference_with(0.5, 0.01);
+    assert!(error(&dx, &expected_dx) < 1e-5 && error(&dweight, &expected_dweight) < 1e-5);
+    assert!(error(&plain.1, &expected_dx) > 1e-2, "the z-loss is too small to be seen");
 }
 
 /// Largest difference, relative to the largest expected number.

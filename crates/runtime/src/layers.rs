@@ -12,6 +12,7 @@ use ferrane_model::{
     plan::{Piece, Place},
     stage::names,
 };
+use rayon::prelude::*;
 
 use crate::{
     RuntimeError, WeightsMode,
@@ -41,6 +42,19 @@ impl Pass {
     /// The kernels that hold a layer's weights, in order.
     pub(crate) fn layer_kernels(&self, layer: usize) -> impl Iterator<Item = &Arc<LayerKernel>> {
         self.pieces.iter().filter_map(move |piece| piece.kernel.of_layer(layer))
+    }
+
+    /// The first value put out for `layer` whose fp16 surface holds an infinity, NaN, or the largest number fp16 has, which
+    /// is where an engine that saturates stops.
+    pub(crate) fn overflow(&self, layer: usize) -> Result<Option<&str>, RuntimeError> {
+        for call in &self.calls[layer] {
+            for (port, surface) in self.pieces[call.piece].kernel.outputs().iter().zip(&call.outputs) {
+                if surface.dtype() == DType::Fp16 && surface.read(overflowed)? {
+                    return Ok(Some(&port.name));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Runs the pieces of one layer.
@@ -246,6 +260,16 @@ impl Binder {
         let allocation = self.equal_allocation.unwrap_or(0).max(port.bytes());
         self.surfaces.surface(&*engine, &param, port, allocation)
     }
+}
+
+fn overflowed(values: &[f32]) -> bool {
+    const LARGEST: f32 = 65_504.0;
+    const BLOCK: usize = 1 << 16;
+    let within = |block: &[f32]| {
+        // NaN is not below anything. Without a short cut, so that a block is one vector loop.
+        block.iter().fold(true, |within, x| within & (x.abs() < LARGEST))
+    };
+    !values.par_chunks(BLOCK).all(within)
 }
 
 fn bound(piece: &CompiledPiece, port: &Port, values: &Values) -> Result<Surface, RuntimeError> {

@@ -30,5 +30,5 @@ pub use generate::Generator;
 pub use matmul::Write;
 pub use mode::WeightsMode;
 pub use sampler::{Sampler, Sampling, SamplingError};
-pub use training::TrainingModel;
+pub use training::{Overflow, TrainingModel};
 pub use weights::Weights;

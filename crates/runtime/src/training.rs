@@ -40,6 +40,25 @@ pub struct TrainingModel {
     evaluation: Option<Pass>,
     /// Whether the weights changed since `evaluation` was given them.
     evaluation_is_stale: bool,
+    overflow: Option<Overflow>,
+}
+
+/// A gradient that left fp16's range on its way through the layers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overflow {
+    /// The layer; none for what comes after the last.
+    pub layer: Option<usize>,
+    /// Name of the value, as the stages have it.
+    pub value: String,
+}
+
+impl std::fmt::Display for Overflow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.layer {
+            Some(layer) => write!(f, "`{}` of layer {layer}", self.value),
+            None => write!(f, "`{}` after the last layer", self.value),
+        }
+    }
 }
 
 impl TrainingModel {
@@ -132,8 +151,20 @@ impl TrainingModel {
             products: plan.layer.products,
             direct: plan.layer.direct,
             classifier: Classifier::new(config.vocab, config.dim, plan.tokens.width()),
+            overflow: None,
             binder,
         })
+    }
+
+    /// Adds `weight`·lnZ² to what is minimised, though not to the loss that is told; 0, the default, adds nothing.
+    pub fn set_z_loss(&mut self, weight: f64) {
+        self.classifier.set_z_loss(weight);
+    }
+
+    /// The first gradient that overflowed fp16 in the last [`TrainingModel::loss_and_gradients`]. Surfaces are looked at
+    /// because an engine that saturates leaves no infinity in what is computed from them.
+    pub fn overflow(&self) -> Option<&Overflow> {
+        self.overflow.as_ref()
     }
 
     /// Tokens of a micro-batch.
@@ -224,11 +255,14 @@ impl TrainingModel {
         run_layers(&mut self.forward, self.layers.len())?;
         self.head_forward.run(0)?;
         let sum = self.classify(targets, grad_scale, grads, write)?;
+        self.overflow = None;
         self.head_backward.run(0)?;
+        self.look_for_overflow(None)?;
         let table = self.binder.weights().table();
         accumulate(&self.head["d_final_norm"], &mut grads[table.final_norm().range()], write)?;
         for layer in (0..self.layers.len()).rev() {
             self.backward.run(layer)?;
+            self.look_for_overflow(Some(layer))?;
             self.layer_gradients(layer, grads, write)?;
         }
         self.embedding_gradient(inputs, grads, write)?;
@@ -237,6 +271,18 @@ impl TrainingModel {
 
     fn embed(&self, inputs: &[u32]) -> Result<(), RuntimeError> {
         embed(self.binder.weights(), inputs, &self.input)
+    }
+
+    fn look_for_overflow(&mut self, layer: Option<usize>) -> Result<(), RuntimeError> {
+        if self.overflow.is_some() {
+            return Ok(());
+        }
+        let value = match layer {
+            Some(layer) => self.backward.overflow(layer)?,
+            None => self.head_backward.overflow(0)?,
+        };
+        self.overflow = value.map(|value| Overflow { layer, value: value.to_owned() });
+        Ok(())
     }
 
     /// The loss, the gradient of the final hidden state, and that of the classifier's weight.

@@ -13,8 +13,8 @@ use ferrane_sim::SimEngine;
 use ferrane_train::{
     data::{BatchOrder, Order, TokenSource},
     loss_scale::LossScaleConfig,
-    optim::AdamWConfig,
-    schedule::{Decay, Schedule},
+    optim::{AdamWConfig, OptimiserConfig},
+    schedule::{Decay, Schedule, ScheduleConfig},
     trainer::{StepSettings, Trainer},
 };
 
@@ -23,9 +23,18 @@ fn trainer(engine: Arc<dyn Engine>, preset: Preset, tokens: Tokens, threads: usi
     let settings = StepSettings {
         tokens,
         micro_batches: 1,
-        adamw: AdamWConfig::default(),
+        optimiser: OptimiserConfig::AdamW(AdamWConfig::default()),
+        z_loss: 0.0,
         clip: 1.0,
-        schedule: Schedule::new(3e-4, Decay::Constant, 0, 1_000_000, 0.0).expect("valid"),
+        schedule: Schedule::new(ScheduleConfig {
+            peak: 3e-4,
+            decay: Decay::Constant,
+            warmup: 0,
+            total: 1_000_000,
+            min_ratio: 0.0,
+            decay_ratio: 0.0,
+        })
+        .expect("valid"),
         loss_scale: LossScaleConfig::DYNAMIC,
     };
     Trainer::new(engine, parameters, settings, threads).expect("the engine takes a preset")

@@ -26,6 +26,9 @@ pub struct Metrics {
     pub tokens_per_second: f64,
     /// Loss scale of the step.
     pub loss_scale: f32,
+    /// Where gradients overflowed, so that the update was dropped and the loss scale halved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<String>,
     /// Mean negative log-likelihood of a held-out token after the step, where it was evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
@@ -129,6 +132,7 @@ mod tests {
             step_ms: 12.5,
             tokens_per_second: 20_480.0,
             loss_scale: 256.0,
+            overflow: (step == 3).then(|| "`d_h1` of layer 2".to_owned()),
             eval_loss: (step == 4).then_some(2.5),
         }
     }

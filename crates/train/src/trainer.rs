@@ -8,13 +8,13 @@ use ferrane_model::{
     plan::{Plan, PlanError},
     stage::Tokens,
 };
-use ferrane_runtime::{LossError, RuntimeError, TrainingModel, Weights, Write};
+use ferrane_runtime::{LossError, Overflow, RuntimeError, TrainingModel, Weights, Write};
 
 use crate::{
     checkpoint::{Tensors, TensorsMut},
     data::{Batch, DataError, EvalWindows},
     loss_scale::{LossScale, LossScaleConfig, LossScaleError, LossScaleState, ScaleChange},
-    optim::{AdamW, AdamWConfig, Arenas, OptimError, Update, clip_coefficient, global_norm},
+    optim::{Arenas, OptimError, Optimiser, OptimiserConfig, Update, clip_coefficient, global_norm},
     schedule::Schedule,
 };
 
@@ -25,8 +25,10 @@ pub struct StepSettings {
     pub tokens: Tokens,
     /// Micro-batches of a step.
     pub micro_batches: usize,
-    /// The optimiser's constants.
-    pub adamw: AdamWConfig,
+    /// The optimiser and its constants.
+    pub optimiser: OptimiserConfig,
+    /// Weight of the z-loss, which keeps logits from drifting; 0 for none.
+    pub z_loss: f64,
     /// Largest global norm of the gradient; 0 for no limit.
     pub clip: f64,
     /// The learning rate of each step.
@@ -36,7 +38,7 @@ pub struct StepSettings {
 }
 
 /// What a step did.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StepReport {
     /// Steps done, this one included.
     pub step: u64,
@@ -44,8 +46,10 @@ pub struct StepReport {
     pub loss: f64,
     /// Learning rate.
     pub lr: f64,
-    /// Norm of the gradient before clipping; `None` when it overflowed and the update was dropped.
+    /// Norm of the gradient before clipping; `None` when gradients overflowed and the update was dropped.
     pub grad_norm: Option<f64>,
+    /// Where gradients overflowed, if they did.
+    pub overflow: Option<String>,
     /// Loss scale of the step.
     pub loss_scale: f32,
     /// What the step did to the loss scale.
@@ -77,14 +81,14 @@ pub enum TrainError {
     NoMicroBatches,
     /// The gradient is not finite although the loss is, and no lower loss scale can help. Nothing was updated.
     #[error(
-        "step {step}: the gradient of `{tensor}` is not finite at loss scale {scale}; lower the learning rate, or clip \
+        "step {step}: gradients overflow in {place} at loss scale {scale}, the lowest; lower the learning rate, or clip \
          gradients (--clip 1)"
     )]
     NonFiniteGradient {
         /// The step that was being made, from 1.
         step: u64,
-        /// The first parameter with such a gradient.
-        tensor: String,
+        /// The first value or parameter in which they do.
+        place: String,
         /// The loss scale.
         scale: f32,
     },
@@ -106,7 +110,7 @@ pub enum TrainError {
 pub struct Trainer {
     settings: StepSettings,
     model: TrainingModel,
-    optimiser: AdamW,
+    optimiser: Optimiser,
     loss_scale: LossScale,
     grads: Vec<f32>,
     m: Vec<f32>,
@@ -143,16 +147,19 @@ impl Trainer {
         }
         let table = parameters.table();
         let decayed = table.params().iter().filter(|p| p.kind != ParamKind::Norm).map(|p| p.range());
-        let optimiser = AdamW::new(settings.adamw, table.len(), &decayed.collect::<Vec<_>>())?;
+        let optimiser = Optimiser::new(settings.optimiser, table.len(), &decayed.collect::<Vec<_>>())?;
         let len = table.len();
+        let second_moments = if settings.optimiser.has_second_moments() { len } else { 0 };
         let plan = Plan::six(parameters.config(), settings.tokens)?;
+        let mut model = TrainingModel::new(engine, Weights::new(parameters), plan, threads)?;
+        model.set_z_loss(settings.z_loss);
         Ok(Self {
-            model: TrainingModel::new(engine, Weights::new(parameters), plan, threads)?,
+            model,
             optimiser,
             loss_scale: LossScale::new(settings.loss_scale)?,
             grads: vec![0.0; len],
             m: vec![0.0; len],
-            v: vec![0.0; len],
+            v: vec![0.0; second_moments],
             step: 0,
             updates: 0,
             batch: Batch::new(settings.tokens.batch, settings.tokens.seq)?,
@@ -172,7 +179,8 @@ impl Trainer {
 
     /// One optimiser update from `micro_batches` batches, which `next` fills one after the other.
     ///
-    /// When gradients overflow fp16 the update is dropped and the loss scale halved; the step still counts.
+    /// When gradients overflow fp16, in any surface they pass through or in the end, the update is dropped and the loss scale
+    /// halved; the step still counts.
     ///
     /// # Errors
     /// When a batch cannot be drawn, the engine fails, or loss or gradients are not finite for another reason than the
@@ -183,7 +191,7 @@ impl Trainer {
     ) -> Result<StepReport, TrainError> {
         let scale = self.loss_scale.scale();
         let positions = self.settings.tokens.width() * self.settings.micro_batches;
-        let mut sum = 0.0;
+        let (mut sum, mut overflow) = (0.0, None);
         for micro in 0..self.settings.micro_batches {
             next(&mut self.batch)?;
             let write = if micro == 0 { Write::Set } else { Write::Add };
@@ -191,16 +199,20 @@ impl Trainer {
             let grad_scale = scale / positions as f32;
             let loss = self.model.loss_and_gradients(inputs, targets, grad_scale, &mut self.grads, write);
             sum += loss.map_err(|e| self.explain(e))?;
+            overflow = overflow.or_else(|| self.model.overflow().map(Overflow::to_string));
         }
 
         let norm = global_norm(&self.grads) / f64::from(scale);
-        let overflowed = !norm.is_finite();
-        let scale_change = self.loss_scale.observe(overflowed);
-        if scale_change == ScaleChange::Exhausted {
-            return Err(self.non_finite_gradient(scale));
+        if overflow.is_none() && !norm.is_finite() {
+            let tensor = first_non_finite(self.model.weights().table(), &self.grads);
+            overflow = Some(format!("the gradient of `{}`", tensor.unwrap_or("all")));
+        }
+        let scale_change = self.loss_scale.observe(overflow.is_some());
+        if let (ScaleChange::Exhausted, Some(place)) = (scale_change, &overflow) {
+            return Err(TrainError::NonFiniteGradient { step: self.step + 1, place: place.clone(), scale });
         }
         let lr = self.settings.schedule.lr(self.step);
-        if !overflowed {
+        if overflow.is_none() {
             self.update(lr, norm, scale)?;
         }
         self.step += 1;
@@ -208,7 +220,8 @@ impl Trainer {
             step: self.step,
             loss: sum / positions as f64,
             lr,
-            grad_norm: (!overflowed).then_some(norm),
+            grad_norm: overflow.is_none().then_some(norm),
+            overflow,
             loss_scale: scale,
             scale_change,
             tokens: positions as u64,
@@ -287,12 +300,6 @@ impl Trainer {
             }
             other => other.into(),
         }
-    }
-
-    fn non_finite_gradient(&self, scale: f32) -> TrainError {
-        let tensor = first_non_finite(self.model.weights().table(), &self.grads);
-        let tensor = tensor.unwrap_or("the sum of all").to_owned();
-        TrainError::NonFiniteGradient { step: self.step + 1, tensor, scale }
     }
 }
 

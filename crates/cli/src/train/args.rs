@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{CommandFactory as _, Parser, value_parser};
 use ferrane_model::config::RopeScaling;
 use ferrane_train::data::Order;
-use ferrane_train::run::{EngineChoice, Numerics};
+use ferrane_train::run::{EngineChoice, Numerics, OptimizerKind};
 use ferrane_train::schedule::Decay;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -75,8 +75,8 @@ pub(crate) struct Given {
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, help_heading = "Optimiser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lr: Option<f64>,
-    /// How the learning rate goes after warm-up [default: cosine]
-    #[arg(long, value_name = "constant|cosine|linear", value_parser = parse_named::<Decay>, help_heading = "Optimiser")]
+    /// How the learning rate goes after warm-up; wsd stays at the peak and falls at the end [default: cosine]
+    #[arg(long, value_name = "constant|cosine|linear|wsd", value_parser = parse_named::<Decay>, help_heading = "Optimiser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) schedule: Option<Decay>,
     /// Steps in which the learning rate rises to its peak [default: 60 with nano, else 100]
@@ -87,7 +87,15 @@ pub(crate) struct Given {
     #[arg(long, value_name = "R", allow_negative_numbers = true, help_heading = "Optimiser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) min_lr_ratio: Option<f64>,
-    /// AdamW's decay of its two moments [default: 0.9,0.99 with nano, else 0.9,0.95]
+    /// Last part of the run, in which a wsd schedule falls [default: 0.2]
+    #[arg(long, value_name = "R", allow_negative_numbers = true, help_heading = "Optimiser")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) decay_ratio: Option<f64>,
+    /// Rule that updates the weights [default: adamw]
+    #[arg(long, value_name = "adamw|lion|sgd", value_parser = parse_named::<OptimizerKind>, help_heading = "Optimiser")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) optimizer: Option<OptimizerKind>,
+    /// Decay of the moments of adamw and lion [default: 0.9,0.99 with nano or lion, else 0.9,0.95]
     #[arg(long, value_name = "B1,B2", value_parser = parse_betas, help_heading = "Optimiser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) betas: Option<Betas>,
@@ -95,7 +103,11 @@ pub(crate) struct Given {
     #[arg(long, value_name = "E", allow_negative_numbers = true, help_heading = "Optimiser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) eps: Option<f64>,
-    /// AdamW's decoupled weight decay, for matrices only [default: 0.1]
+    /// Momentum of sgd [default: 0.9]
+    #[arg(long, value_name = "M", allow_negative_numbers = true, help_heading = "Optimiser")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) momentum: Option<f64>,
+    /// Decoupled weight decay, for matrices only [default: 0.1]
     #[arg(long, value_name = "W", allow_negative_numbers = true, help_heading = "Optimiser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) weight_decay: Option<f64>,
@@ -103,6 +115,10 @@ pub(crate) struct Given {
     #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Optimiser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) clip: Option<f64>,
+    /// Weight of the squared log of the softmax's sum in what is minimised; 0 for none [default: 0]
+    #[arg(long, value_name = "W", allow_negative_numbers = true, help_heading = "Optimiser")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) z_loss: Option<f64>,
 
     /// Where MIL programs run: auto (the Neural Engine where there is one, else sim), ane, sim or cpu [default: auto]
     #[arg(long, value_name = "ENGINE", value_parser = parse_engine, help_heading = "Engine")]
@@ -264,6 +280,10 @@ mod tests {
         schedule = "linear"
         warmup = 5
         min-lr-ratio = 0.2
+        decay-ratio = 0.3
+        optimizer = "lion"
+        momentum = 0.8
+        z-loss = 1e-4
         betas = [0.8, 0.9]
         eps = 1e-6
         weight-decay = 0.0
@@ -285,6 +305,7 @@ mod tests {
         let from_file: Given = toml::from_str(FILE).unwrap();
         let flags = "--model nano --init m --data a.bin --token-bytes 4 --order sequential --seed 3 --steps 10 \
             --micro-batches 2 --batch-size 4 --seq 32 --lr 0.01 --schedule linear --warmup 5 --min-lr-ratio 0.2 \
+            --decay-ratio 0.3 --optimizer lion --momentum 0.8 --z-loss 1e-4 \
             --betas 0.8,0.9 --eps 1e-6 --weight-decay 0 --clip 0 --engine cpu --chip m4 --numerics fast --out o \
             --checkpoint-every 7 --keep 3 --eval-every 2 --sample-every 1 --quiet --json";
         assert_eq!(parse(flags).unwrap().given, from_file);

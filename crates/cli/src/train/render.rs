@@ -147,6 +147,7 @@ mod tests {
                 step_ms: 100.0,
                 tokens_per_second: 100.0,
                 loss_scale: 1.0,
+                overflow: None,
                 eval_loss: None,
             })
         };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ferrane_mil::diagnostic::nearest;
 use ferrane_model::{ModelConfig, Preset, hf};
-use ferrane_train::run::{RunSettings, Source, absolute};
+use ferrane_train::run::{LION_BETAS, OptimizerKind, RunSettings, Source, absolute};
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -88,6 +88,9 @@ pub(crate) fn new_run(given: &Given) -> Result<RunSettings, Failure> {
         }
     }
     let mut settings: RunSettings = table.try_into().map_err(Failure::usage)?;
+    if settings.optimizer == OptimizerKind::Lion && given.betas.is_none() {
+        settings.betas = LION_BETAS;
+    }
     // Not from the table, where an f32 went through an f64.
     settings.shape = shape;
     settings.model = model;

@@ -49,7 +49,7 @@ pub struct Tensors<'a> {
     pub params: &'a [f32],
     /// First moments.
     pub m: &'a [f32],
-    /// Second moments.
+    /// Second moments; empty for an optimiser without.
     pub v: &'a [f32],
 }
 
@@ -60,7 +60,7 @@ pub struct TensorsMut<'a> {
     pub params: &'a mut [f32],
     /// First moments.
     pub m: &'a mut [f32],
-    /// Second moments.
+    /// Second moments; empty for an optimiser without.
     pub v: &'a mut [f32],
 }
 

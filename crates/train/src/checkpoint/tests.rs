@@ -7,6 +7,18 @@ use super::*;
 
 const LEN: usize = 1000;
 
+/// Lion and SGD keep no second moments.
+#[test]
+fn an_empty_arena_of_second_moments_comes_back() {
+    let run = Run::new();
+    let [params, m, _] = arenas(3);
+    let path = run.checkpoints().save(&state(3), Tensors { params: &params, m: &m, v: &[] }).unwrap();
+    let (mut p, mut n) = (vec![0.0; LEN], vec![0.0; LEN]);
+    CheckpointFolder::load(&path, TensorsMut { params: &mut p, m: &mut n, v: &mut [] }).unwrap();
+    assert_eq!((p, n), (params, m));
+    assert_eq!(run.latest().state, state(3));
+}
+
 struct Run {
     folder: tempfile::TempDir,
 }

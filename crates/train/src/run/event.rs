@@ -38,6 +38,17 @@ pub enum Event {
     },
     /// An optimiser update, or one that was dropped because gradients overflowed.
     Step(Metrics),
+    /// The loss scale moved.
+    LossScale {
+        /// Steps done.
+        step: u64,
+        /// Scale of that step.
+        from: f32,
+        /// Scale of the next.
+        to: f32,
+        /// Where gradients overflowed, so that the update was dropped; none if the scale grew.
+        overflow: Option<String>,
+    },
     /// The mean loss on held-out windows.
     Evaluated {
         /// Steps done.

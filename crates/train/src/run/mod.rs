@@ -19,5 +19,5 @@ pub use event::Event;
 pub use folder::RunFolder;
 pub use prepare::absolute;
 pub use session::{Host, Outcome};
-pub use settings::{EngineChoice, Numerics, RunSettings, SettingError, Source};
+pub use settings::{EngineChoice, LION_BETAS, Numerics, OptimizerKind, RunSettings, SettingError, Source};
 pub use start::{EngineHandle, begin, resume};

@@ -104,10 +104,15 @@ impl Session<'_, '_> {
             step_ms,
             tokens_per_second: report.tokens as f64 / (step_ms / 1e3).max(1e-9),
             loss_scale: report.loss_scale,
+            overflow: report.overflow.clone(),
             eval_loss,
         };
         self.metrics.append(&metrics)?;
         (self.host.emit)(Event::Step(metrics));
+        let (from, to) = (report.loss_scale, self.trainer.progress().loss_scale.scale);
+        if from != to {
+            (self.host.emit)(Event::LossScale { step: self.done, from, to, overflow: report.overflow });
+        }
         if let Some(loss) = eval_loss {
             (self.host.emit)(Event::Evaluated { step: self.done, loss });
         }

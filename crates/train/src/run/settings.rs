@@ -9,8 +9,8 @@ use ferrane_model::{ModelConfig, Preset};
 use serde::{Deserialize, Serialize};
 
 use crate::data::Order;
-use crate::optim::{AdamW, AdamWConfig};
-use crate::schedule::{Decay, Schedule};
+use crate::optim::{AdamWConfig, LionConfig, OptimError, Optimiser, OptimiserConfig, SgdConfig};
+use crate::schedule::{Decay, Schedule, ScheduleConfig, ScheduleError};
 
 /// The settings of a run as its `config.toml` holds them: nothing is left to a default, so a run means the same wherever
 /// and with whatever version it is resumed.
@@ -42,14 +42,22 @@ pub struct RunSettings {
     pub warmup: u64,
     /// The last learning rate as a fraction of the peak.
     pub min_lr_ratio: f64,
-    /// AdamW's β₁ and β₂.
+    /// The part of the run, at its end, in which a WSD schedule decays.
+    pub decay_ratio: f64,
+    /// The rule that updates the weights.
+    pub optimizer: OptimizerKind,
+    /// β₁ and β₂ of AdamW and Lion.
     pub betas: [f64; 2],
     /// AdamW's ε.
     pub eps: f64,
-    /// AdamW's decoupled weight decay, for matrices only.
+    /// Momentum of SGD.
+    pub momentum: f64,
+    /// Decoupled weight decay, for matrices only.
     pub weight_decay: f64,
     /// Largest global gradient norm; 0 does not clip.
     pub clip: f64,
+    /// Weight of the z-loss; 0 for none.
+    pub z_loss: f64,
     /// Which windows of the data a step reads.
     pub order: Order,
     /// Seed of fresh weights, data order, stories and samples.
@@ -99,6 +107,21 @@ struct Shape {
 fn unscaled() -> f32 {
     1.0
 }
+
+/// Which rule updates the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// AdamW.
+    AdamW,
+    /// Lion.
+    Lion,
+    /// Gradient descent with momentum.
+    Sgd,
+}
+
+/// The β₁ and β₂ of Lion that its authors recommend.
+pub const LION_BETAS: [f64; 2] = [0.9, 0.99];
 
 /// Which engine a user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,10 +186,14 @@ impl RunSettings {
             schedule: Decay::Cosine,
             warmup: 100,
             min_lr_ratio: 0.1,
+            decay_ratio: 0.2,
+            optimizer: OptimizerKind::AdamW,
             betas: [0.9, 0.95],
             eps: 1e-8,
+            momentum: 0.9,
             weight_decay: 0.1,
             clip: 1.0,
+            z_loss: 0.0,
             order: Order::Random,
             seed: 1,
             engine: EngineChoice::Auto,
@@ -205,10 +232,14 @@ impl RunSettings {
         }
     }
 
-    /// AdamW's constants.
-    pub fn adamw(&self) -> AdamWConfig {
-        let [beta1, beta2] = self.betas;
-        AdamWConfig { beta1, beta2, eps: self.eps, weight_decay: self.weight_decay }
+    /// The optimiser and its constants.
+    pub fn optimiser(&self) -> OptimiserConfig {
+        let Self { betas: [beta1, beta2], eps, momentum, weight_decay, .. } = *self;
+        match self.optimizer {
+            OptimizerKind::AdamW => OptimiserConfig::AdamW(AdamWConfig { beta1, beta2, eps, weight_decay }),
+            OptimizerKind::Lion => OptimiserConfig::Lion(LionConfig { beta1, beta2, weight_decay }),
+            OptimizerKind::Sgd => OptimiserConfig::Sgd(SgdConfig { momentum, weight_decay }),
+        }
     }
 
     /// The learning-rate schedule over the whole run.
@@ -216,8 +247,20 @@ impl RunSettings {
     /// # Errors
     /// A learning rate or ratio that makes no sense.
     pub fn schedule(&self) -> Result<Schedule, SettingError> {
-        Schedule::new(self.lr, self.schedule, self.warmup, self.steps, self.min_lr_ratio).map_err(|error| {
-            let key = if self.lr.is_finite() && self.lr >= 0.0 { "min-lr-ratio" } else { "lr" };
+        let config = ScheduleConfig {
+            peak: self.lr,
+            decay: self.schedule,
+            warmup: self.warmup,
+            total: self.steps,
+            min_ratio: self.min_lr_ratio,
+            decay_ratio: self.decay_ratio,
+        };
+        Schedule::new(config).map_err(|error| {
+            let key = match error {
+                ScheduleError::LearningRate(_) => "lr",
+                ScheduleError::MinRatio(_) => "min-lr-ratio",
+                ScheduleError::DecayRatio(_) => "decay-ratio",
+            };
             setting(key, "cannot be used", error.to_string())
         })
     }
@@ -305,16 +348,22 @@ impl RunSettings {
 
     fn check_optimiser(&self) -> Result<(), SettingError> {
         self.schedule()?;
-        AdamW::new(self.adamw(), 1, &[]).map_err(|error| {
-            let [beta1, beta2] = self.betas;
-            let beta = |beta: f64| !(0.0..1.0).contains(&beta);
-            let key = match () {
-                () if beta(beta1) || beta(beta2) => "betas",
-                () if !(self.eps.is_finite() && self.eps >= 0.0) => "eps",
-                () => "weight-decay",
+        Optimiser::new(self.optimiser(), 1, &[]).map_err(|error| {
+            let key = match &error {
+                OptimError::Setting { name: "eps", .. } => "eps",
+                OptimError::Setting { name: "momentum", .. } => "momentum",
+                OptimError::Setting { name: "beta1" | "beta2", .. } => "betas",
+                OptimError::Setting { .. } | OptimError::DecayRange { .. } => "weight-decay",
             };
             setting(key, "cannot be used", error.to_string())
         })?;
+        if !(self.z_loss.is_finite() && self.z_loss >= 0.0) {
+            return Err(setting(
+                "z-loss",
+                format!("is {}", self.z_loss),
+                "use a small weight such as 1e-4, or 0 for none",
+            ));
+        }
         if !(self.clip.is_finite() && self.clip >= 0.0) {
             return Err(setting(
                 "clip",
@@ -385,6 +434,10 @@ mod tests {
         assert!(refusal(|s| s.eps = -1.0).contains("`eps`"));
         assert!(refusal(|s| s.weight_decay = f64::INFINITY).contains("`weight-decay`"));
         assert!(refusal(|s| s.clip = -1.0).contains("`clip` is -1"));
+        assert!(refusal(|s| s.z_loss = -1.0).contains("`z-loss` is -1"));
+        assert!(refusal(|s| s.decay_ratio = 2.0).contains("`decay-ratio`"));
+        let sgd = |s: &mut RunSettings| (s.optimizer, s.momentum) = (OptimizerKind::Sgd, 1.0);
+        assert!(refusal(sgd).contains("`momentum`"));
         assert!(refusal(|s| s.shape.heads = 3).contains("heads"));
     }
 

@@ -181,7 +181,8 @@ fn step_settings(settings: &RunSettings, engine: &EngineHandle) -> Result<StepSe
     Ok(StepSettings {
         tokens: Tokens { batch: settings.batch_size, seq: settings.seq },
         micro_batches: settings.micro_batches,
-        adamw: settings.adamw(),
+        optimiser: settings.optimiser(),
+        z_loss: settings.z_loss,
         clip: settings.clip,
         schedule: settings.schedule()?,
         loss_scale: if half { LossScaleConfig::DYNAMIC } else { LossScaleConfig::FIXED },

@@ -109,6 +109,7 @@ mod tests {
                 step_ms: 98.0,
                 tokens_per_second: 10_400.0,
                 loss_scale: 1.0,
+                overflow: None,
                 eval_loss: None,
             });
         }

@@ -36,6 +36,13 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
             lines
         }
         Event::Step(_) | Event::Warning { .. } | Event::Saved { .. } => Vec::new(),
+        // Growth is routine.
+        Event::LossScale { overflow: None, .. } => Vec::new(),
+        Event::LossScale { step, from, to, overflow: Some(place) } => {
+            vec![format!(
+                "step {step}: gradients overflowed in {place}; update skipped, loss scale {from} -> {to}"
+            )]
+        }
         Event::Evaluated { step, loss } => {
             vec![format!("held-out loss after step {step}: {loss:.3} (perplexity {:.2})", loss.exp())]
         }

@@ -81,7 +81,7 @@ pub enum TrainError {
     NoMicroBatches,
     /// The gradient is not finite although the loss is, and no lower loss scale can help. Nothing was updated.
     #[error(
-        "step {step}: gradients overflow in {place} at loss scale {scale}, the lowest; lower the learning rate, or clip \
+        "step {step}: gradients are not finite in {place} at loss scale {scale}, the lowest; lower the learning rate, or clip \
          gradients (--clip 1)"
     )]
     NonFiniteGradient {

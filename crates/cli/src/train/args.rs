@@ -45,8 +45,8 @@ pub(crate) struct Given {
     #[arg(long, value_name = "2|4", help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) token_bytes: Option<usize>,
-    /// Which windows a step reads: random ones, or all in order, wrapping [default: random]
-    #[arg(long, value_name = "random|sequential", value_parser = parse_named::<Order>, help_heading = "Data")]
+    /// Which windows a step reads: every one once an epoch, shuffled; random ones; or all in order, wrapping [default: shuffled]
+    #[arg(long, value_name = "shuffled|random|sequential", value_parser = parse_named::<Order>, help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) order: Option<Order>,
     /// Seed of fresh weights, order, stories and samples [default: 1]

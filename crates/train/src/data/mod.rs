@@ -88,6 +88,11 @@ pub enum DataError {
     },
 }
 
+/// Windows of `seq` tokens side by side in a source that holds one or more, each with one token after it.
+fn windows_in(source: &TokenSource, seq: usize) -> u64 {
+    (source.len() - 1) / seq as u64
+}
+
 /// Some sequences of one length, with their targets. Memory is allocated once and filled again and again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {

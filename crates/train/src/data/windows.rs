@@ -1,6 +1,6 @@
 //! Fixed windows for evaluation.
 
-use super::{Batch, DataError, TokenSource};
+use super::{Batch, DataError, TokenSource, windows_in};
 
 /// The same windows at every evaluation: disjoint, and spread evenly over their source.
 ///
@@ -77,10 +77,6 @@ impl EvalWindows {
         }
         Ok(EvalBatch { batch, sequences })
     }
-}
-
-fn windows_in(source: &TokenSource, seq: usize) -> u64 {
-    (source.len() - 1) / seq as u64
 }
 
 #[cfg(test)]

@@ -194,7 +194,7 @@ impl RunSettings {
             weight_decay: 0.1,
             clip: 1.0,
             z_loss: 0.0,
-            order: Order::Random,
+            order: Order::Shuffled,
             seed: 1,
             engine: EngineChoice::Auto,
             chip: "m4".to_owned(),

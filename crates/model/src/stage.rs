@@ -52,6 +52,14 @@ pub mod names {
     pub const Y: &str = "y";
     /// Final norm's output, `[1, dim, 1, W]`.
     pub const FINAL: &str = "final";
+    /// Logits of every token of the vocabulary, `[1, vocab, 1, W]`.
+    pub const LOGITS: &str = "logits";
+    /// Softmax of the logits.
+    pub const TOKEN_PROBS: &str = "token_probs";
+    /// Logarithm of the sum of their exponentials, `[1, 1, 1, W]`: the loss of a position is this less its target's logit.
+    pub const LOG_SUM: &str = "log_sum";
+    /// The classifier's weight, `[vocab, dim, 1, 1]`.
+    pub const CLASSIFIER: &str = "classifier";
     /// The final norm's weight.
     pub const FINAL_NORM: &str = "final_norm";
     /// Keys of earlier tokens after RoPE, `[1, kv_heads·head_dim, 1, past]`.
@@ -93,17 +101,26 @@ const NORM_SCALE: f64 = 0.25;
 pub fn attention(config: &ModelConfig, tokens: Tokens) -> Result<Function, CallError> {
     let mut b = Builder::new("attention", Opset::Ios18);
     let x = b.input(names::X, activation(config.dim, tokens));
-    let (q, k, v) = queries_keys_values(&mut b, config, x)?;
+    let mid = attention_of(&mut b, config, tokens, x)?;
+    Ok(b.finish(&[mid]))
+}
+
+fn attention_of(
+    b: &mut Builder,
+    config: &ModelConfig,
+    tokens: Tokens,
+    x: ValueId,
+) -> Result<ValueId, CallError> {
+    let (q, k, v) = queries_keys_values(b, config, x)?;
 
     // 1/√head_dim rides on the query's rotation: no pass over the scores, and smaller sums in the product.
     let scale = 1.0 / (config.head_dim as f64).sqrt();
-    let q = rope(&mut b, config, tokens, q, scale, names::Q)?;
-    let k = rope(&mut b, config, tokens, k, 1.0, names::K)?;
+    let q = rope(b, config, tokens, q, scale, names::Q)?;
+    let k = rope(b, config, tokens, k, 1.0, names::K)?;
 
-    let attn = attend(&mut b, config, tokens, q, k, v)?;
-    let o = project(&mut b, attn, LayerRole::O, config.dim, "o")?;
-    let mid = residual(&mut b, config, x, o, names::MID)?;
-    Ok(b.finish(&[mid]))
+    let attn = attend(b, config, tokens, q, k, v)?;
+    let o = project(b, attn, LayerRole::O, config.dim, "o")?;
+    residual(b, config, x, o, names::MID)
 }
 
 /// Queries and keys before their rotation, and values, of the normed layer input.
@@ -131,15 +148,31 @@ fn queries_keys_values(
 pub fn feed_forward(config: &ModelConfig, tokens: Tokens) -> Result<Function, CallError> {
     let mut b = Builder::new("feed_forward", Opset::Ios18);
     let mid = b.input(names::MID, activation(config.dim, tokens));
-    let norm = rms_norm(&mut b, config, mid, LayerRole::FfnNorm, names::MID_NORM)?;
-    let h1 = project(&mut b, norm, LayerRole::Gate, config.hidden, names::H1)?;
-    let h3 = project(&mut b, norm, LayerRole::Up, config.hidden, names::H3)?;
+    let y = feed_forward_of(&mut b, config, mid)?;
+    Ok(b.finish(&[y]))
+}
+
+fn feed_forward_of(b: &mut Builder, config: &ModelConfig, mid: ValueId) -> Result<ValueId, CallError> {
+    let norm = rms_norm(b, config, mid, LayerRole::FfnNorm, names::MID_NORM)?;
+    let h1 = project(b, norm, LayerRole::Gate, config.hidden, names::H1)?;
+    let h3 = project(b, norm, LayerRole::Up, config.hidden, names::H3)?;
     let sigmoid = b.unary(Opcode::Sigmoid, h1)?;
     let silu = b.mul(h1, sigmoid)?;
     let gate = b.mul(silu, h3)?;
     b.rename(gate, names::GATE);
-    let down = project(&mut b, gate, LayerRole::Down, config.dim, "down")?;
-    let y = residual(&mut b, config, mid, down, names::Y)?;
+    let down = project(b, gate, LayerRole::Down, config.dim, "down")?;
+    residual(b, config, mid, down, names::Y)
+}
+
+/// A whole layer: [`attention`] and then [`feed_forward`].
+///
+/// # Errors
+/// When the configuration's extents contradict each other.
+pub fn layer(config: &ModelConfig, tokens: Tokens) -> Result<Function, CallError> {
+    let mut b = Builder::new("layer", Opset::Ios18);
+    let x = b.input(names::X, activation(config.dim, tokens));
+    let mid = attention_of(&mut b, config, tokens, x)?;
+    let y = feed_forward_of(&mut b, config, mid)?;
     Ok(b.finish(&[y]))
 }
 
@@ -154,6 +187,24 @@ pub fn final_norm(config: &ModelConfig, tokens: Tokens) -> Result<Function, Call
     let y = normed(&mut b, config, x, w)?;
     b.rename(y, names::FINAL);
     Ok(b.finish(&[y]))
+}
+
+/// Logits of every token for each position, their softmax, and the logarithm of the sum of their exponentials, which is the
+/// output.
+///
+/// # Errors
+/// When the configuration's extents contradict each other.
+pub fn classifier(config: &ModelConfig, tokens: Tokens) -> Result<Function, CallError> {
+    let mut b = Builder::new("classifier", Opset::Ios18);
+    let x = b.input(names::FINAL, activation(config.dim, tokens));
+    let w = b.weight(names::CLASSIFIER, TensorType::new(DType::Fp32, [config.vocab, config.dim, 1, 1]));
+    let logits = b.linear(x, w)?;
+    b.rename(logits, names::LOGITS);
+    let probs = b.softmax(logits, 1)?;
+    b.rename(probs, names::TOKEN_PROBS);
+    let log_sum = b.reduce(Opcode::ReduceLogSumExp, logits, &[1])?;
+    b.rename(log_sum, names::LOG_SUM);
+    Ok(b.finish(&[log_sum]))
 }
 
 fn activation(channels: usize, tokens: Tokens) -> TensorType {

@@ -250,6 +250,7 @@ impl Binder {
         let param = match role {
             Some(role) => table.layer(layer, role),
             None if port.name == names::FINAL_NORM => table.final_norm(),
+            None if port.name == names::CLASSIFIER => table.classifier(),
             None => return Err(RuntimeError::Unbound { piece, value: port.name.clone() }),
         };
         let param = param.clone();

@@ -14,6 +14,7 @@ mod compile;
 mod continuation;
 mod error;
 mod generate;
+mod head;
 mod layers;
 mod math;
 mod matmul;

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::{
     CompileLog, RuntimeError, WeightsMode,
     baking::{Bakery, Baking, LayerKernel},
-    classifier::{Classifier, Gradients},
+    head::{CompiledHead, Head},
     layers::{Binder, Pass, Values, embed},
     matmul::{Matrix, MatrixMut, Write, matmul},
     weights::Weights,
@@ -25,15 +25,12 @@ pub struct TrainingModel {
     tokens: Tokens,
     forward: Pass,
     backward: Pass,
-    head_forward: Pass,
-    head_backward: Pass,
     /// The first layer's input.
     input: Surface,
     layers: Vec<Values>,
-    head: Values,
+    head: Head,
     products: Vec<WeightProduct>,
     direct: Vec<(LayerRole, String)>,
-    classifier: Classifier,
     /// Kernels that hold weights, where there are such.
     baking: Option<Baking>,
     /// The forward pass with weights as inputs, for evaluation: it needs no compile, however the weights change.
@@ -103,8 +100,7 @@ impl TrainingModel {
             None => None,
             Some(_) => Some(binder.compile(&plan.layer.forward)?),
         };
-        let head_forward = binder.compile(std::slice::from_ref(&plan.head.forward))?;
-        let head_backward = binder.compile(std::slice::from_ref(&plan.head.backward))?;
+        let head = CompiledHead::compile(&mut binder, &plan.head)?;
 
         let pieces: Vec<_> = forward.iter().chain(&backward).collect();
         let template = binder.values(&pieces, &Values::new())?;
@@ -124,14 +120,12 @@ impl TrainingModel {
             residual.push(values[names::Y].clone());
             layers.push(values);
         }
-        let mut head = Values::new();
-        head.insert(names::X.to_owned(), residual[config.layers].clone());
-        head.insert("d_x".to_owned(), turns[config.layers % 2].clone());
-        let head = binder.values(&[&head_forward[0], &head_backward[0]], &head)?;
 
         let evaluation = evaluation.map(|pieces| binder.bind(pieces, &layers)).transpose()?;
         let forward = binder.bind(forward, &layers)?;
         let backward = binder.bind(backward, &layers)?;
+        let head =
+            head.bind(&mut binder, residual[config.layers].clone(), turns[config.layers % 2].clone())?;
         let baking = bakery.map(|bakery| Baking::new(bakery, in_order(&forward, &backward, config.layers)));
         if let Some(baking) = &baking {
             baking.check_fits(binder.log().compiles() as usize)?;
@@ -142,15 +136,12 @@ impl TrainingModel {
             evaluation_is_stale: false,
             forward,
             backward,
-            head_forward: binder.bind(head_forward, std::slice::from_ref(&head))?,
-            head_backward: binder.bind(head_backward, std::slice::from_ref(&head))?,
             tokens: plan.tokens,
             input: residual.swap_remove(0),
             layers,
             head,
             products: plan.layer.products,
             direct: plan.layer.direct,
-            classifier: Classifier::new(config.vocab, config.dim, plan.tokens.width()),
             overflow: None,
             binder,
         })
@@ -158,7 +149,7 @@ impl TrainingModel {
 
     /// Adds `weight`·lnZ² to what is minimised, though not to the loss that is told; 0, the default, adds nothing.
     pub fn set_z_loss(&mut self, weight: f64) {
-        self.classifier.set_z_loss(weight);
+        self.head.set_z_loss(weight);
     }
 
     /// The first gradient that overflowed fp16 in the last [`TrainingModel::loss_and_gradients`]. Surfaces are looked at
@@ -214,12 +205,7 @@ impl TrainingModel {
         self.embed(inputs)?;
         let forward = self.evaluation.as_mut().unwrap_or(&mut self.forward);
         run_layers(forward, self.layers.len())?;
-        self.head_forward.run(0)?;
-        let weights = self.binder.weights();
-        let classifier = weights.table().classifier().range();
-        let arena = weights.arena().read();
-        let model = &mut self.classifier;
-        Ok(self.head[names::FINAL].read(|x| model.forward(x, &arena[classifier], targets))??)
+        self.head.loss(self.binder.weights(), targets)
     }
 
     /// As [`TrainingModel::loss`]; and `grads`, an arena laid out as the parameters, is set to the gradients of
@@ -253,13 +239,10 @@ impl TrainingModel {
         }
         self.embed(inputs)?;
         run_layers(&mut self.forward, self.layers.len())?;
-        self.head_forward.run(0)?;
-        let sum = self.classify(targets, grad_scale, grads, write)?;
         self.overflow = None;
-        self.head_backward.run(0)?;
+        let weights = self.binder.weights();
+        let sum = self.head.loss_and_gradients(weights, targets, grad_scale, grads, write)?;
         self.look_for_overflow(None)?;
-        let table = self.binder.weights().table();
-        accumulate(&self.head["d_final_norm"], &mut grads[table.final_norm().range()], write)?;
         for layer in (0..self.layers.len()).rev() {
             self.backward.run(layer)?;
             self.look_for_overflow(Some(layer))?;
@@ -279,31 +262,10 @@ impl TrainingModel {
         }
         let value = match layer {
             Some(layer) => self.backward.overflow(layer)?,
-            None => self.head_backward.overflow(0)?,
+            None => self.head.overflow()?,
         };
         self.overflow = value.map(|value| Overflow { layer, value: value.to_owned() });
         Ok(())
-    }
-
-    /// The loss, the gradient of the final hidden state, and that of the classifier's weight.
-    fn classify(
-        &mut self,
-        targets: &[u32],
-        grad_scale: f32,
-        grads: &mut [f32],
-        write: Write,
-    ) -> Result<f64, RuntimeError> {
-        let weights = self.binder.weights();
-        let range = weights.table().classifier().range();
-        let arena = weights.arena().read();
-        let (model, weight) = (&mut self.classifier, &arena[range.clone()]);
-        let sum = self.head[names::FINAL].read(|x| {
-            self.head["d_final"].write(|dx| {
-                let dweight = &mut grads[range];
-                model.forward_backward(x, weight, targets, grad_scale, Gradients { dx, dweight, write })
-            })
-        })??;
-        Ok(sum?)
     }
 
     /// The gradients of a layer's weights, from its taps and the gradients its backward pieces left.
@@ -322,7 +284,7 @@ impl TrainingModel {
             .zip(grads_of)
             .try_for_each(|((_, dy, x), grads)| weight_gradient(dy, x, grads, write))?;
         for (role, value) in &self.direct {
-            accumulate(&values[value], &mut grads[table.layer(layer, *role).range()], write)?;
+            accumulate(&values[value], &mut grads[table.layer(layer, *role).range()], write, 1.0)?;
         }
         Ok(())
     }
@@ -396,10 +358,19 @@ fn weight_gradient(dy: &Surface, x: &Surface, grads: &mut [f32], write: Write) -
     Ok(())
 }
 
-fn accumulate(value: &Surface, grads: &mut [f32], write: Write) -> Result<(), RuntimeError> {
-    value.read(|v| match write {
-        Write::Set => grads.copy_from_slice(v),
-        Write::Add => grads.iter_mut().zip(v).for_each(|(g, v)| *g += v),
+/// Writes `scale` times `value` to `grads`, or adds it.
+pub(crate) fn accumulate(
+    value: &Surface,
+    grads: &mut [f32],
+    write: Write,
+    scale: f32,
+) -> Result<(), RuntimeError> {
+    const PART: usize = 1 << 16;
+    value.read(|v| {
+        grads.par_chunks_mut(PART).zip(v.par_chunks(PART)).for_each(|(grads, v)| match write {
+            Write::Set => grads.iter_mut().zip(v).for_each(|(g, v)| *g = scale * v),
+            Write::Add => grads.iter_mut().zip(v).for_each(|(g, v)| *g += scale * v),
+        });
     })?;
     Ok(())
 }

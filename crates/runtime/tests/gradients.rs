@@ -7,7 +7,11 @@ use std::sync::Arc;
 use common::{config, configs, loss, noise, numeric_gradient, parameters, relative_error};
 use ferrane_cpu::CpuEngine;
 use ferrane_engine::{Engine, Profile};
-use ferrane_model::{ModelConfig, ParamTable, Parameters, plan::Plan, stage::Tokens};
+use ferrane_model::{
+    ModelConfig, ParamTable, Parameters,
+    plan::{Plan, PlanKind},
+    stage::Tokens,
+};
 use ferrane_runtime::{Generator, TrainingModel, Weights, Write};
 use ferrane_sim::SimEngine;
 
@@ -40,7 +44,11 @@ impl Case {
     }
 
     fn model(&self, engine: Arc<dyn Engine>, tokens: Tokens) -> TrainingModel {
-        let plan = Plan::six(self.table.config(), tokens).unwrap();
+        self.planned(PlanKind::Six, engine, tokens)
+    }
+
+    fn planned(&self, kind: PlanKind, engine: Arc<dyn Engine>, tokens: Tokens) -> TrainingModel {
+        let plan = Plan::new(kind, self.table.config(), tokens).unwrap();
         TrainingModel::new(engine, self.weights(), plan, 2).unwrap()
     }
 }
@@ -53,17 +61,44 @@ fn to_f64(v: &[f32]) -> Vec<f64> {
 fn every_gradient_is_the_central_difference_of_an_independent_model() {
     for config in configs() {
         let case = Case::of(&config, TOKENS);
-        let mut model = case.model(Arc::new(CpuEngine::new(2)), TOKENS);
-        let mut grads = vec![f32::NAN; case.table.len()];
-        let sum = model.loss_and_gradients(&case.inputs, &case.targets, 1.0, &mut grads, Write::Set).unwrap();
-
         let f = |data: &[f64]| loss(&case.table, data, TOKENS.seq, &case.inputs, &case.targets);
-        assert!((sum / f(&case.data) - 1.0).abs() < 1e-5, "loss {sum} instead of {}", f(&case.data));
         let expected = numeric_gradient(&case.data, f);
-        for param in case.table.params() {
-            let error = relative_error(&to_f64(&grads[param.range()]), &expected[param.range()]);
-            assert!(error < 1e-4, "{} of {config:?}: {error}", param.name);
+        for kind in PlanKind::ALL {
+            let mut model = case.planned(kind, Arc::new(CpuEngine::new(2)), TOKENS);
+            let mut grads = vec![f32::NAN; case.table.len()];
+            // Scaled, as training with a loss scale does.
+            let sum =
+                model.loss_and_gradients(&case.inputs, &case.targets, 4.0, &mut grads, Write::Set).unwrap();
+            assert!(
+                (sum / f(&case.data) - 1.0).abs() < 1e-5,
+                "{kind:?}: loss {sum} instead of {}",
+                f(&case.data)
+            );
+            assert_eq!(model.loss(&case.inputs, &case.targets).unwrap(), sum, "{kind:?}");
+            grads.iter_mut().for_each(|g| *g /= 4.0);
+            for param in case.table.params() {
+                let error = relative_error(&to_f64(&grads[param.range()]), &expected[param.range()]);
+                assert!(error < 1e-4, "{kind:?}: {} of {config:?}: {error}", param.name);
+            }
         }
+    }
+}
+
+#[test]
+fn the_z_loss_is_the_same_whoever_computes_the_classifier() {
+    let case = Case::new(false, TOKENS);
+    let gradients = |kind, z_loss| {
+        let mut model = case.planned(kind, Arc::new(CpuEngine::new(2)), TOKENS);
+        model.set_z_loss(z_loss);
+        let mut grads = vec![f32::NAN; case.table.len()];
+        model.loss_and_gradients(&case.inputs, &case.targets, 2.0, &mut grads, Write::Set).unwrap();
+        to_f64(&grads)
+    };
+    let expected = gradients(PlanKind::Six, 0.05);
+    assert!(relative_error(&gradients(PlanKind::Six, 0.0), &expected) > 1e-2, "the z-loss cannot be seen");
+    for kind in PlanKind::ALL {
+        let error = relative_error(&gradients(kind, 0.05), &expected);
+        assert!(error < 1e-5, "{kind:?}: {error}");
     }
 }
 
@@ -71,18 +106,20 @@ fn every_gradient_is_the_central_difference_of_an_independent_model() {
 fn gradients_of_micro_batches_add_up() {
     let case = Case::new(true, TOKENS);
     let single = Tokens { batch: 1, ..TOKENS };
-    let mut both = case.model(Arc::new(CpuEngine::new(1)), TOKENS);
-    let mut one = case.model(Arc::new(CpuEngine::new(1)), single);
-    let mut together = vec![0.0; case.table.len()];
-    let mut added = vec![f32::NAN; case.table.len()];
-    both.loss_and_gradients(&case.inputs, &case.targets, 0.5, &mut together, Write::Set).unwrap();
-    for (i, write) in [Write::Set, Write::Add].into_iter().enumerate() {
-        let part = i * TOKENS.seq..(i + 1) * TOKENS.seq;
-        let (inputs, targets) = (&case.inputs[part.clone()], &case.targets[part]);
-        one.loss_and_gradients(inputs, targets, 0.5, &mut added, write).unwrap();
+    for kind in PlanKind::ALL {
+        let mut both = case.planned(kind, Arc::new(CpuEngine::new(1)), TOKENS);
+        let mut one = case.planned(kind, Arc::new(CpuEngine::new(1)), single);
+        let mut together = vec![0.0; case.table.len()];
+        let mut added = vec![f32::NAN; case.table.len()];
+        both.loss_and_gradients(&case.inputs, &case.targets, 0.5, &mut together, Write::Set).unwrap();
+        for (i, write) in [Write::Set, Write::Add].into_iter().enumerate() {
+            let part = i * TOKENS.seq..(i + 1) * TOKENS.seq;
+            let (inputs, targets) = (&case.inputs[part.clone()], &case.targets[part]);
+            one.loss_and_gradients(inputs, targets, 0.5, &mut added, write).unwrap();
+        }
+        let error = relative_error(&to_f64(&added), &to_f64(&together));
+        assert!(error < 1e-5, "{kind:?}: {error}");
     }
-    let error = relative_error(&to_f64(&added), &to_f64(&together));
-    assert!(error < 1e-5, "{error}");
 }
 
 #[test]
@@ -90,18 +127,21 @@ fn the_simulated_engine_agrees_to_fp16_rounding() {
     let tokens = Tokens { batch: 16, seq: 8 };
     for config in configs() {
         let case = Case::of(&config, tokens);
-        let sim = SimEngine::new(Profile::built_in("m4").unwrap(), 2);
         let mut exact = case.model(Arc::new(CpuEngine::new(2)), tokens);
-        let mut rounded = case.model(Arc::new(sim.clone()), tokens);
-        assert_eq!(sim.usage().loaded, 6);
-        let mut grads = [vec![0.0; case.table.len()], vec![0.0; case.table.len()]];
-        let [a, b] = &mut grads;
-        let loss_a = exact.loss_and_gradients(&case.inputs, &case.targets, 1.0, a, Write::Set).unwrap();
-        let loss_b = rounded.loss_and_gradients(&case.inputs, &case.targets, 1.0, b, Write::Set).unwrap();
-        assert!((loss_a / loss_b - 1.0).abs() < 2e-3, "{loss_a} and {loss_b}");
-        assert_ne!(loss_a, loss_b, "nothing was rounded");
-        let error = relative_error(&to_f64(b), &to_f64(a));
-        assert!(error < 2e-2, "{error} of {config:?}");
+        let mut a = vec![0.0; case.table.len()];
+        let loss_a = exact.loss_and_gradients(&case.inputs, &case.targets, 1.0, &mut a, Write::Set).unwrap();
+        for (kind, kernels) in PlanKind::ALL.into_iter().zip([6, 11, 6, 6]) {
+            let sim = SimEngine::new(Profile::built_in("m4").unwrap(), 2);
+            let mut rounded = case.planned(kind, Arc::new(sim.clone()), tokens);
+            assert_eq!(sim.usage().loaded, kernels + usize::from(config.qk_norm && kind == PlanKind::Extras));
+            let mut b = vec![0.0; case.table.len()];
+            let loss_b =
+                rounded.loss_and_gradients(&case.inputs, &case.targets, 1.0, &mut b, Write::Set).unwrap();
+            assert!((loss_a / loss_b - 1.0).abs() < 2e-3, "{kind:?}: {loss_a} and {loss_b}");
+            assert_ne!(loss_a, loss_b, "nothing was rounded");
+            let error = relative_error(&to_f64(&b), &to_f64(&a));
+            assert!(error < 2e-2, "{kind:?}: {error} of {config:?}");
+        }
     }
 }
 
@@ -139,7 +179,7 @@ fn a_micro_batch_too_narrow_for_the_chip_says_what_to_do() {
     let tokens = Tokens { batch: 2, seq: 8 };
     let case = Case::new(true, tokens);
     let sim: Arc<dyn Engine> = Arc::new(SimEngine::new(Profile::built_in("m4").unwrap(), 1));
-    let plan = Plan::six(case.table.config(), tokens).unwrap();
+    let plan = Plan::new(PlanKind::Six, case.table.config(), tokens).unwrap();
     let error = TrainingModel::new(sim, case.weights(), plan, 1).err().unwrap().to_string();
     assert!(error.contains("16 wide") && error.contains("narrower than 64"), "{error}");
 }

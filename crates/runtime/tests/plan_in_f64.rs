@@ -12,7 +12,7 @@ use ferrane_mil::{
 };
 use ferrane_model::{
     LayerRole, ParamTable, Preset,
-    plan::{Piece, Plan},
+    plan::{ClassifierPlan, Piece, Plan, PlanKind},
     stage::Tokens,
 };
 
@@ -32,7 +32,11 @@ impl Model<'_> {
         let weight = |blob: &BlobRef, _: &TensorType| {
             let name = blob.path.strip_prefix("@model_path/weights/")?.strip_suffix(".bin")?;
             let role = LayerRole::ALL.into_iter().find(|r| r.weight_name() == name);
-            let param = role.map_or(self.table.final_norm(), |role| self.table.layer(layer, role));
+            let param = match (name, role) {
+                ("classifier", _) => self.table.classifier(),
+                ("final_norm", _) => self.table.final_norm(),
+                (_, role) => self.table.layer(layer, role?),
+            };
             Some(self.data[param.range()].to_vec())
         };
         let made: Vec<(String, Tensor)> = {
@@ -55,6 +59,55 @@ fn rows(t: &Tensor) -> Vec<Vec<f64>> {
     (0..width).map(|w| t.data.iter().skip(w).step_by(width).copied().collect()).collect()
 }
 
+/// Gradients of the hidden states, as rows, and of the classifier's weight, by whoever the plan lets compute them.
+fn classifier_gradient(
+    model: &Model<'_>,
+    plan: &ClassifierPlan,
+    head: &mut Values,
+    targets: &[u32],
+    grads: &mut [f64],
+) -> Vec<Vec<f64>> {
+    let dim = model.table.config().dim;
+    let range = model.table.classifier().range();
+    let (weight, grads) = (&model.data[range.clone()], &mut grads[range]);
+    let hidden = rows(&head["final"]);
+    if let ClassifierPlan::Gradients(piece) = plan {
+        let ones = vec![1.0; hidden.len()];
+        head.insert("d_log_sum".to_owned(), Tensor { shape: vec![1, 1, 1, hidden.len()], data: ones });
+        model.run(piece, 0, head);
+        grads.copy_from_slice(&head["d_classifier"].data);
+        let mut d_final = rows(&head["d_final"]);
+        for ((d, hidden), &target) in d_final.iter_mut().zip(&hidden).zip(targets) {
+            let row = target as usize * dim..(target as usize + 1) * dim;
+            d.iter_mut().zip(&weight[row.clone()]).for_each(|(d, w)| *d -= w);
+            grads[row].iter_mut().zip(hidden).for_each(|(g, h)| *g -= h);
+        }
+        return d_final;
+    }
+    let given = head.get("token_probs").map(rows);
+    let mut of_position = |(position, (hidden, &target)): (usize, (&Vec<f64>, &u32))| {
+        let probs = given.as_ref().map_or_else(
+            || {
+                let logit = |w: &[f64]| w.iter().zip(hidden).map(|(a, b)| a * b).sum::<f64>().exp();
+                let exponentials: Vec<f64> = weight.chunks(dim).map(logit).collect();
+                let total: f64 = exponentials.iter().sum();
+                exponentials.iter().map(|e| e / total).collect()
+            },
+            |given| given[position].clone(),
+        );
+        let mut d = vec![0.0; dim];
+        for (token, p) in probs.iter().enumerate() {
+            let g = p - f64::from(u8::from(token == target as usize));
+            for i in 0..dim {
+                d[i] += g * weight[token * dim + i];
+                grads[token * dim + i] += g * hidden[i];
+            }
+        }
+        d
+    };
+    hidden.iter().zip(targets).enumerate().map(&mut of_position).collect()
+}
+
 /// Loss gradients of all parameters, as the trainer computes them but in f64.
 fn gradient(model: &Model<'_>, plan: &Plan, inputs: &[u32], targets: &[u32]) -> Vec<f64> {
     let (table, c) = (model.table, model.table.config());
@@ -70,27 +123,9 @@ fn gradient(model: &Model<'_>, plan: &Plan, inputs: &[u32], targets: &[u32]) -> 
         layers.push(values);
     }
     let mut head = Values::from([("x".to_owned(), x)]);
-    model.run(&plan.head.forward, 0, &mut head);
-
+    plan.head.forward.iter().for_each(|p| model.run(p, 0, &mut head));
     let mut grads = vec![0.0; table.len()];
-    let classifier = table.classifier().range();
-    let hidden_rows = rows(&head["final"]);
-    let d_final = hidden_rows.iter().zip(targets).map(|(hidden, &target)| {
-        let weight = &model.data[classifier.clone()];
-        let logits: Vec<f64> =
-            weight.chunks(c.dim).map(|w| w.iter().zip(hidden).map(|(a, b)| a * b).sum()).collect();
-        let total: f64 = logits.iter().map(|l: &f64| l.exp()).sum();
-        let mut d = vec![0.0; c.dim];
-        for (token, logit) in logits.iter().enumerate() {
-            let g = logit.exp() / total - f64::from(u8::from(token == target as usize));
-            for i in 0..c.dim {
-                d[i] += g * weight[token * c.dim + i];
-                grads[classifier.start + token * c.dim + i] += g * hidden[i];
-            }
-        }
-        d
-    });
-    let d_final: Vec<_> = d_final.collect();
+    let d_final = classifier_gradient(model, &plan.head.classifier, &mut head, targets, &mut grads);
     head.insert("d_final".to_owned(), columns(&d_final));
     model.run(&plan.head.backward, 0, &mut head);
     grads[table.final_norm().range()].copy_from_slice(&head["d_final_norm"].data);
@@ -127,12 +162,14 @@ fn derived_and_cut_gradients_are_exact() {
         let token = |x: f64| ((x + 1.0) * 5.49) as u32;
         let inputs: Vec<u32> = noise(TOKENS.width(), 1, 1.0).into_iter().map(token).collect();
         let targets: Vec<u32> = noise(TOKENS.width(), 2, 1.0).into_iter().map(token).collect();
-        let plan = Plan::six(&config, TOKENS).unwrap();
-        let derived = gradient(&Model { table: &table, data: &data }, &plan, &inputs, &targets);
         let expected = numeric_gradient(&data, |data| loss(&table, data, TOKENS.seq, &inputs, &targets));
-        for param in table.params() {
-            let error = relative_error(&derived[param.range()], &expected[param.range()]);
-            assert!(error < 1e-6, "{} of {config:?}: {error}", param.name);
+        for kind in PlanKind::ALL {
+            let plan = Plan::new(kind, &config, TOKENS).unwrap();
+            let derived = gradient(&Model { table: &table, data: &data }, &plan, &inputs, &targets);
+            for param in table.params() {
+                let error = relative_error(&derived[param.range()], &expected[param.range()]);
+                assert!(error < 1e-6, "{kind:?}: {} of {config:?}: {error}", param.name);
+            }
         }
     }
 }
@@ -140,7 +177,8 @@ fn derived_and_cut_gradients_are_exact() {
 #[test]
 fn stories110m_is_72_kernels_of_which_60_hold_weights() {
     let config = Preset::Stories110M.config();
-    let plan = Plan::six(&config, Tokens { batch: 1, seq: 256 }).unwrap();
+    let tokens = Tokens { batch: 1, seq: 256 };
+    let plan = Plan::new(PlanKind::Six, &config, tokens).unwrap();
     assert_eq!(plan.kernels(config.layers), (72, 60));
     let names: Vec<_> = plan.layer.forward.iter().chain(&plan.layer.backward).map(|p| p.name).collect();
     let expected = [
@@ -154,4 +192,9 @@ fn stories110m_is_72_kernels_of_which_60_hold_weights() {
         "attn_norm_bwd",
     ];
     assert_eq!(names, expected);
+    // 86 compiles a batch, and 12 + 1 kernels without weights.
+    let plan = Plan::new(PlanKind::Extras, &config, tokens).unwrap();
+    assert_eq!(plan.kernels(config.layers), (99, 86));
+    let plan = Plan::new(PlanKind::Fused, &config, tokens).unwrap();
+    assert_eq!(plan.kernels(config.layers), (28, 28));
 }

@@ -12,7 +12,11 @@ use common::{config, noise, parameters, relative_error};
 use ferrane_cpu::CpuEngine;
 use ferrane_engine::{Engine, EngineError, Kernel, Port, Profile, Surface, SurfaceError, Usage, WeightFiles};
 use ferrane_mil::Verified;
-use ferrane_model::{ParamTable, Parameters, plan::Plan, stage::Tokens};
+use ferrane_model::{
+    ParamTable, Parameters,
+    plan::{Plan, PlanKind},
+    stage::Tokens,
+};
 use ferrane_runtime::{RuntimeError, TrainingModel, Weights, WeightsMode, Write};
 use ferrane_sim::SimEngine;
 
@@ -22,7 +26,7 @@ const MODES: [WeightsMode; 3] = [WeightsMode::Streamed, WeightsMode::Baked, Weig
 fn model(engine: Arc<dyn Engine>, mode: WeightsMode) -> Result<TrainingModel, RuntimeError> {
     let table = ParamTable::new(&config(true)).unwrap();
     let data = parameters(&table).into_iter().map(|x| x as f32).collect();
-    let plan = Plan::six(table.config(), TOKENS).unwrap();
+    let plan = Plan::new(PlanKind::Six, table.config(), TOKENS).unwrap();
     let weights = Weights::new(Parameters::from_parts(table, data).unwrap());
     TrainingModel::with_mode(engine, weights, plan, 2, mode)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ferrane_engine::Engine;
 use ferrane_model::{
     ParamKind, ParamTable, Parameters,
-    plan::{Plan, PlanError},
+    plan::{Plan, PlanError, PlanKind},
     stage::Tokens,
 };
 use ferrane_runtime::{LossError, Overflow, RuntimeError, TrainingModel, Weights, Write};
@@ -150,7 +150,7 @@ impl Trainer {
         let optimiser = Optimiser::new(settings.optimiser, table.len(), &decayed.collect::<Vec<_>>())?;
         let len = table.len();
         let second_moments = if settings.optimiser.has_second_moments() { len } else { 0 };
-        let plan = Plan::six(parameters.config(), settings.tokens)?;
+        let plan = Plan::new(PlanKind::Six, parameters.config(), settings.tokens)?;
         let mut model = TrainingModel::new(engine, Weights::new(parameters), plan, threads)?;
         model.set_z_loss(settings.z_loss);
         Ok(Self {

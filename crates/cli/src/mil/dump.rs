@@ -12,7 +12,7 @@ use ferrane_mil::blob::{BlobWriter, resolve, type_code};
 use ferrane_mil::pass::{flatten_ports, transposed_weights, weights_to_inputs};
 use ferrane_mil::text::{self, Dialect};
 use ferrane_mil::{BlobRef, DType, Function, Payload, Program, verify};
-use ferrane_model::plan::{Piece, Place, Plan};
+use ferrane_model::plan::{Piece, Place, Plan, PlanKind};
 use ferrane_model::stage::Tokens;
 use ferrane_model::{LayerRole, Parameters, Preset, hf};
 
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let tokens = Tokens { batch: args.batch, seq };
     let pieces = match args.plan {
         Cut::Six => {
-            let layer = Plan::six(&config, tokens).map_err(Failure::failed)?.layer;
+            let layer = Plan::new(PlanKind::Six, &config, tokens).map_err(Failure::failed)?.layer;
             layer.forward.into_iter().chain(layer.backward).collect()
         }
         Cut::Inference => Plan::inference(&config, tokens).map_err(Failure::failed)?,

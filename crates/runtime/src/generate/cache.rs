@@ -36,7 +36,7 @@ impl Cache {
         let width = binder.min_input_width().max(1);
         let pieces = binder.compile(&Plan::cached(&config, capacity, width)?)?;
         let head = HeadPlan::host(&config, Tokens { batch: 1, seq: width })?.forward;
-        let head = binder.compile(std::slice::from_ref(&head))?;
+        let head = binder.compile(&head)?;
 
         let all: Vec<_> = pieces.iter().collect();
         let values = binder.values(&all, &Values::new())?;

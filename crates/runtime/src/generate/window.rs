@@ -29,7 +29,7 @@ impl Window {
         let config = binder.weights().table().config().clone();
         let tokens = Tokens { batch: 1, seq: length };
         let pieces = binder.compile(&Plan::inference(&config, tokens)?)?;
-        let head = binder.compile(std::slice::from_ref(&HeadPlan::host(&config, tokens)?.forward))?;
+        let head = binder.compile(&HeadPlan::host(&config, tokens)?.forward)?;
 
         let values = binder.values(&pieces.iter().collect::<Vec<_>>(), &Values::new())?;
         let turns = [values[names::X].clone(), values[names::Y].clone()];

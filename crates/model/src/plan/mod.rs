@@ -1,0 +1,210 @@
+//! How a layer's functions are cut into kernels.
+//!
+//! A plan is a list of cuts through the joint forward-and-backward functions of the stages. A cut names the values that
+//! go in and those that come out; everything between is part of the piece, and what a piece needs but is not given, it
+//! computes again. Nothing here writes a backward function: cuts only say where derived ones are divided.
+
+mod cut;
+mod fused;
+mod head;
+mod six;
+
+pub use head::{ClassifierPlan, HeadPlan};
+
+use ferrane_mil::{CallError, Function, diff::DiffError, pass::ExtractError};
+
+use crate::{
+    LayerRole, ModelConfig,
+    stage::{self, Tokens, names},
+};
+use cut::{Cut, piece};
+
+/// Where a piece runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// As a kernel of the engine.
+    Engine,
+    /// On the host, in fp32.
+    Host,
+}
+
+/// One part of a plan: a function whose inputs and outputs are values of the layer.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// Name of the kernel, e.g. `attn_fwd`.
+    pub name: &'static str,
+    /// Where it runs.
+    pub place: Place,
+    /// What it computes. Weights are constants in weight files.
+    pub function: Function,
+}
+
+impl Piece {
+    /// Whether it reads weights.
+    pub fn has_weights(&self) -> bool {
+        cut::weights(&self.function).next().is_some()
+    }
+
+    fn on_engine(name: &'static str, function: Function) -> Self {
+        Self { name, place: Place::Engine, function }
+    }
+}
+
+/// A weight gradient that is a matrix product: `dW [O, I] = dY [O, W] · X [I, W]ᵀ`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightProduct {
+    /// The weight.
+    pub role: LayerRole,
+    /// Name of the value `dY`.
+    pub dy: String,
+    /// Name of the value `X`.
+    pub x: String,
+}
+
+/// The pieces of one layer, which all layers share.
+#[derive(Clone, Debug)]
+pub struct LayerPlan {
+    /// From `x` to `y`, in order.
+    pub forward: Vec<Piece>,
+    /// From `d_y` to `d_x`, in order.
+    pub backward: Vec<Piece>,
+    /// Weight gradients the host computes once the backward pieces are done.
+    pub products: Vec<WeightProduct>,
+    /// Weight gradients that a backward piece puts out, by the value's name.
+    pub direct: Vec<(LayerRole, String)>,
+}
+
+/// A whole plan.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Its name.
+    pub name: &'static str,
+    /// Tokens a kernel sees.
+    pub tokens: Tokens,
+    /// Pieces of a layer.
+    pub layer: LayerPlan,
+    /// Pieces after the last layer.
+    pub head: HeadPlan,
+}
+
+/// Why a plan cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A stage could not be built.
+    #[error("stage: {0}")]
+    Stage(#[from] CallError),
+    /// A stage could not be differentiated.
+    #[error(transparent)]
+    Diff(#[from] DiffError),
+    /// A cut does not divide its function.
+    #[error("piece `{piece}`: {source}")]
+    Extract {
+        /// The piece.
+        piece: &'static str,
+        /// What is wrong.
+        source: ExtractError,
+    },
+    /// A cut names a value that the stage does not have.
+    #[error("piece `{piece}`: the stage `{stage}` has no value `{value}`")]
+    NoValue {
+        /// The piece.
+        piece: &'static str,
+        /// The stage.
+        stage: String,
+        /// The value.
+        value: String,
+    },
+}
+
+/// The plans that have names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PlanKind {
+    /// The published six kernels a layer; norms' backward passes, final norm, classifier and weight gradients on the host.
+    Six,
+    /// [`PlanKind::Six`], and on the engine what a fork of the published system put there: the norms' backward passes, the
+    /// final norm, the classifier's logits and their softmax.
+    Extras,
+    /// A layer's forward pass as one kernel and its backward pass as another, with all weight gradients; the final norm and
+    /// the classifier with its gradients on the engine, too. The host looks up embeddings and updates weights.
+    Fused,
+    /// [`PlanKind::Fused`] with nothing kept of a layer's forward pass but its input: the backward kernel computes it again.
+    FusedRecompute,
+}
+
+impl PlanKind {
+    /// Every plan.
+    pub const ALL: [PlanKind; 4] = [Self::Six, Self::Extras, Self::Fused, Self::FusedRecompute];
+
+    /// The name, as in `--plan`.
+    pub fn name(self) -> &'static str {
+        match self {
+            PlanKind::Six => "six",
+            PlanKind::Extras => "extras",
+            PlanKind::Fused => "fused",
+            PlanKind::FusedRecompute => "fused-recompute",
+        }
+    }
+
+    /// The plan of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl Plan {
+    /// The plan of this kind.
+    ///
+    /// # Errors
+    /// When the configuration's extents contradict each other.
+    pub fn new(kind: PlanKind, config: &ModelConfig, tokens: Tokens) -> Result<Self, PlanError> {
+        let (layer, head) = match kind {
+            PlanKind::Six => (six::layer(config, tokens, Place::Host)?, HeadPlan::host(config, tokens)?),
+            PlanKind::Extras => {
+                (six::layer(config, tokens, Place::Engine)?, HeadPlan::probabilities(config, tokens)?)
+            }
+            PlanKind::Fused => {
+                (fused::layer(config, tokens, &fused::TAPS)?, HeadPlan::gradients(config, tokens)?)
+            }
+            PlanKind::FusedRecompute => {
+                (fused::layer(config, tokens, &[])?, HeadPlan::gradients(config, tokens)?)
+            }
+        };
+        Ok(Self { name: kind.name(), tokens, layer, head })
+    }
+
+    /// Forward pieces alone, two kernels a layer, with keys and values as their only taps: for evaluation and for the
+    /// prompt of a generation.
+    ///
+    /// # Errors
+    /// When the configuration's extents contradict each other.
+    pub fn inference(config: &ModelConfig, tokens: Tokens) -> Result<Vec<Piece>, PlanError> {
+        use names::*;
+        let attention = stage::attention(config, tokens)?;
+        let cut = Cut("attn_fwd", Place::Engine, &[X], &[MID, K, V]);
+        let feed_forward = stage::feed_forward(config, tokens)?;
+        Ok(vec![piece(&attention, &cut)?, Piece::on_engine("ffn_fwd", feed_forward)])
+    }
+
+    /// The pieces of a layer for one token after up to `past` others, in ports of `width` columns: see
+    /// [`stage::cached_attention`].
+    ///
+    /// # Errors
+    /// When the configuration's extents contradict each other.
+    pub fn cached(config: &ModelConfig, past: usize, width: usize) -> Result<Vec<Piece>, PlanError> {
+        let feed_forward = stage::feed_forward(config, Tokens { batch: 1, seq: width })?;
+        Ok(vec![
+            Piece::on_engine("attn_cached", stage::cached_attention(config, past, width)?),
+            Piece::on_engine("ffn_cached", feed_forward),
+        ])
+    }
+
+    /// Kernels of the engine for `layers` layers and the head, and how many of them hold weights.
+    pub fn kernels(&self, layers: usize) -> (usize, usize) {
+        let of_layer = self.layer.forward.iter().chain(&self.layer.backward).map(|piece| (piece, layers));
+        let on_engine = of_layer.chain(self.head.pieces().map(|piece| (piece, 1)));
+        let on_engine = on_engine.filter(|(piece, _)| piece.place == Place::Engine);
+        on_engine.fold((0, 0), |(all, weighted), (piece, times)| {
+            (all + times, if piece.has_weights() { weighted + times } else { weighted })
+        })
+    }
+}

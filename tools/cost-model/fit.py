@@ -29,6 +29,7 @@ FITS = [
     ("m3-pro", ["mac"], ["m3-pro-wide"]),
     ("m3-ultra", ["dispatch"], ["m3-ultra-"]),
     ("m1", ["surfaces"], ["m1-ramp-"]),
+    ("m1-max", ["surfaces"], ["train-m1-pro"]),
 ]
 
 

@@ -86,4 +86,15 @@ def microseconds(p, program, dims):
     if program in ("map", "reduce"):
         c, w = map(int, dims.split("/"))
         return p["dispatch"] + 4 * c * w / surfaces + c * w / (p[program] * 1e3)
+    if program == "stories110m":
+        layers, dim, hidden, seq, heads = 12, 768, 2048, 256, 12
+        flops = (8 * dim * dim + 6 * dim * hidden) * seq + 4 * dim * seq * seq
+        values = 7 * dim + (3 * dim + 3 * hidden)
+        return layers * (
+            2 * p["dispatch"]
+            + 2 * seq * values / surfaces
+            + flops / mac(seq)
+            + (heads * seq * seq + 2 * dim * seq) / (p["reduce"] * 1e3)
+            + (22 * dim + 3 * hidden) * seq / (p["map"] * 1e3)
+        )
     raise ValueError(f"no program `{program}`")

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use ferrane_cpu::CpuEngine;
-use ferrane_engine::{Engine, Kernel, Port, Surface, WeightFiles, legalise};
-use ferrane_mil::pass::{Streamed, WeightInput, flatten_ports, weights_to_inputs};
+use ferrane_engine::{Engine, Kernel, Port, Profile, Surface, WeightFiles, legalise};
+use ferrane_mil::{
+    Verified,
+    pass::{Streamed, WeightInput, flatten_ports, weights_to_inputs},
+};
 use ferrane_model::plan::{Piece, Place};
 
 use crate::{
@@ -69,6 +72,20 @@ impl PieceKernel {
     }
 }
 
+/// A piece as a program for `profile` whose weights are inputs, and which inputs those are.
+pub(crate) fn streamed(
+    piece: &Piece,
+    profile: &Profile,
+) -> Result<(Verified, Vec<WeightInput>), RuntimeError> {
+    let pass = |source| RuntimeError::Pass { piece: piece.name, source };
+    let Streamed { function, weights } = weights_to_inputs(&piece.function).map_err(pass)?;
+    let mut function = flatten_ports(&function, profile.limits.min_input_width.value).map_err(pass)?;
+    function.name = "main".to_owned();
+    let program =
+        legalise(function, profile).map_err(|source| RuntimeError::Legalise { piece: piece.name, source })?;
+    Ok((program, weights))
+}
+
 /// Compiles pieces for an engine, and for the host those that run there.
 pub(crate) struct Compiler {
     pub(crate) engine: Arc<dyn Engine>,
@@ -95,13 +112,7 @@ impl Compiler {
             Place::Engine => &*self.engine,
             Place::Host => &self.host,
         };
-        let pass = |source| RuntimeError::Pass { piece: piece.name, source };
-        let Streamed { function, weights } = weights_to_inputs(&piece.function).map_err(pass)?;
-        let mut function =
-            flatten_ports(&function, engine.profile().limits.min_input_width.value).map_err(pass)?;
-        function.name = "main".to_owned();
-        let program = legalise(function, engine.profile())
-            .map_err(|source| RuntimeError::Legalise { piece: piece.name, source })?;
+        let (program, weights) = streamed(piece, engine.profile())?;
         let compile = || engine.compile(&program, &WeightFiles::none());
         let kernel = match place {
             Place::Engine => self.log.time(compile),

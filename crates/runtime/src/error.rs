@@ -1,5 +1,6 @@
 //! What can go wrong when a model is run.
 
+use ferrane_engine::cost::CostError;
 use ferrane_engine::{EngineError, LegaliseError, SurfaceError};
 use ferrane_mil::pass::PassError;
 use ferrane_model::{ModelError, plan::PlanError};
@@ -73,6 +74,14 @@ pub enum RuntimeError {
         difference: f64,
         /// The most it may be.
         most: f64,
+    },
+    /// A piece's cost cannot be estimated.
+    #[error("piece `{piece}`: {source}")]
+    Cost {
+        /// The piece.
+        piece: &'static str,
+        /// What is missing.
+        source: Box<CostError>,
     },
     /// The engine refuses.
     #[error(transparent)]

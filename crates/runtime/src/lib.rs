@@ -12,6 +12,7 @@ mod baking;
 mod classifier;
 mod compile;
 mod continuation;
+pub mod cost;
 mod error;
 mod generate;
 mod head;

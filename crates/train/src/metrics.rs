@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use ferrane_engine::Clock;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -32,6 +33,31 @@ pub struct Metrics {
     /// Mean negative log-likelihood of a held-out token after the step, where it was evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
+    /// The Neural Engine's part of the step, modelled; absent where the engine's time is real.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modelled: Option<Modelled>,
+}
+
+/// What evaluations would have taken on the chip that the engine simulates. Modelled, never measured.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Modelled {
+    /// Time on the Neural Engine, dispatches and the traffic of surfaces included, in milliseconds. The host's work is no
+    /// part of it.
+    pub ane_ms: f64,
+    /// Energy of the Neural Engine, in joules.
+    pub ane_joules: f64,
+    /// The share of its best published rate at which it multiplied in that time, 0 to 1.
+    pub ane_utilisation: f64,
+}
+
+impl From<Clock> for Modelled {
+    fn from(clock: Clock) -> Self {
+        Self {
+            ane_ms: clock.milliseconds(),
+            ane_joules: clock.joules(),
+            ane_utilisation: clock.utilisation(),
+        }
+    }
 }
 
 /// The system refused something about the metrics file.
@@ -134,6 +160,7 @@ mod tests {
             loss_scale: 256.0,
             overflow: (step == 3).then(|| "`d_h1` of layer 2".to_owned()),
             eval_loss: (step == 4).then_some(2.5),
+            modelled: (step == 2).then_some(Modelled { ane_ms: 9.5, ane_joules: 0.02, ane_utilisation: 0.1 }),
         }
     }
 

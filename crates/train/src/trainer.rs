@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferrane_engine::Engine;
+use ferrane_engine::{Clock, Engine};
 use ferrane_model::{
     ParamKind, ParamTable, Parameters,
     plan::{Plan, PlanError, PlanKind},
@@ -56,6 +56,8 @@ pub struct StepReport {
     pub scale_change: ScaleChange,
     /// Tokens of the step.
     pub tokens: u64,
+    /// What its evaluations would have taken on the chip, for an engine that models it.
+    pub modelled: Option<Clock>,
 }
 
 /// A step that could not be made.
@@ -109,6 +111,7 @@ pub enum TrainError {
 /// A model in training: parameters, moments, and the engine's kernels.
 pub struct Trainer {
     settings: StepSettings,
+    engine: Arc<dyn Engine>,
     model: TrainingModel,
     optimiser: Optimiser,
     loss_scale: LossScale,
@@ -151,7 +154,7 @@ impl Trainer {
         let len = table.len();
         let second_moments = if settings.optimiser.has_second_moments() { len } else { 0 };
         let plan = Plan::new(PlanKind::Six, parameters.config(), settings.tokens)?;
-        let mut model = TrainingModel::new(engine, Weights::new(parameters), plan, threads)?;
+        let mut model = TrainingModel::new(Arc::clone(&engine), Weights::new(parameters), plan, threads)?;
         model.set_z_loss(settings.z_loss);
         Ok(Self {
             model,
@@ -163,6 +166,7 @@ impl Trainer {
             step: 0,
             updates: 0,
             batch: Batch::new(settings.tokens.batch, settings.tokens.seq)?,
+            engine,
             settings,
         })
     }
@@ -191,6 +195,7 @@ impl Trainer {
     ) -> Result<StepReport, TrainError> {
         let scale = self.loss_scale.scale();
         let positions = self.settings.tokens.width() * self.settings.micro_batches;
+        let before = self.engine.clock();
         let (mut sum, mut overflow) = (0.0, None);
         for micro in 0..self.settings.micro_batches {
             next(&mut self.batch)?;
@@ -225,6 +230,7 @@ impl Trainer {
             loss_scale: scale,
             scale_change,
             tokens: positions as u64,
+            modelled: self.engine.clock().zip(before).map(|(now, before)| now - before),
         })
     }
 

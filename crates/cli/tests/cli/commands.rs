@@ -118,6 +118,31 @@ fn every_engine_trains() {
 }
 
 #[test]
+fn the_simulated_engine_reports_modelled_time_the_same_in_every_run() {
+    let bench = Bench::new();
+    let modelled = |run: &str| -> Vec<Value> {
+        let value = |line: &str| serde_json::from_str::<Value>(line).unwrap()["modelled"].clone();
+        bench.text(&format!("{run}/metrics.jsonl")).lines().map(value).collect()
+    };
+    let trained = bench.ok("train tiny.toml --engine sim --chip m4 --out sim --steps 3 --eval-every 2");
+    let summary = trained.stdout.lines().find(|line| line.starts_with("modelled ")).unwrap();
+    assert!(summary.contains("ms") && summary.contains("% of its peak"), "{summary}");
+    assert!(trained.stdout.contains("ms modelled"), "{}", trained.stdout);
+    let steps = modelled("sim");
+    for key in ["ane_ms", "ane_joules", "ane_utilisation"] {
+        assert!(steps[0][key].as_f64().unwrap() > 0.0, "{key} in {}", steps[0]);
+    }
+    // Two layers and two micro-batches of six kernels, none of which takes less than the dispatch.
+    assert!(steps[0]["ane_ms"].as_f64().unwrap() > 24.0 * 0.09);
+    assert!(steps.iter().all(|step| *step == steps[0]), "evaluations are no part of a step: {steps:?}");
+    bench.ok("train tiny.toml --engine sim --chip m4 --out again --steps 1 --quiet");
+    bench.ok("train --resume again --steps 3 --quiet");
+    assert_eq!(modelled("again"), steps);
+    bench.ok("train tiny.toml --engine cpu --out cpu --steps 1 --quiet");
+    assert_eq!(modelled("cpu"), [Value::Null]);
+}
+
+#[test]
 fn json_is_events_alone_and_quiet_is_silence() {
     let bench = Bench::new();
     let quiet = bench.ok("train tiny.toml --out quiet --steps 2 --quiet");

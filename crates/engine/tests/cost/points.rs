@@ -25,7 +25,8 @@ impl Point {
 }
 
 fn points() -> Vec<Point> {
-    let rows = POINTS.lines().filter(|line| !line.starts_with('#')).skip(1);
+    // Training steps are compared where plans are known, in ferrane-runtime.
+    let rows = POINTS.lines().filter(|row| !row.starts_with('#') && !row.contains(",stories110m,")).skip(1);
     let point = |row: &'static str| {
         let [id, chip, kind, dims, us, role] = row.splitn(7, ',').take(6).collect::<Vec<_>>()[..] else {
             panic!("{row}")
@@ -52,6 +53,7 @@ fn the_fitted_model_and_the_committed_residuals_are_this_one() {
     let residuals: BTreeMap<&str, f64> = RESIDUALS
         .lines()
         .skip(1)
+        .filter(|row| !row.starts_with("train-"))
         .map(|row| row.split(',').collect::<Vec<_>>())
         .map(|row| (row[0], row[3].parse().unwrap()))
         .collect();

@@ -75,6 +75,11 @@ impl BakedPiece {
         self.name
     }
 
+    /// What is compiled.
+    pub fn program(&self) -> &Verified {
+        &self.program
+    }
+
     /// Whether it has weights at all; without them one kernel serves for ever.
     pub fn has_weights(&self) -> bool {
         !self.files.is_empty()

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Modelled};
 
 /// Something that happened. Serialised, each is one JSON object whose `event` says which.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -87,5 +87,19 @@ pub enum Event {
         held_out_loss: Option<f64>,
         /// The model's folder.
         model: PathBuf,
+        /// What the steps took.
+        timing: Timing,
     },
+}
+
+/// What the steps of this process took; evaluations and samples apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Timing {
+    /// Steps made.
+    pub steps: u64,
+    /// Wall time in milliseconds.
+    pub wall_ms: f64,
+    /// The Neural Engine's part, modelled; absent where the engine's time is real.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modelled: Option<Modelled>,
 }

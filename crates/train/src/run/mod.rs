@@ -15,7 +15,7 @@ mod start;
 mod storyteller;
 
 pub use error::RunError;
-pub use event::Event;
+pub use event::{Event, Timing};
 pub use folder::RunFolder;
 pub use prepare::absolute;
 pub use session::{Host, Outcome};

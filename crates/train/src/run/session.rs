@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use ferrane_engine::Clock;
 use ferrane_model::SpecialTokens;
 use ferrane_model::hf::{self, ModelFiles};
 
 use super::prepare::Prepared;
 use super::storyteller::Storyteller;
-use super::{Event, RunError, RunFolder, RunSettings};
+use super::{Event, RunError, RunFolder, RunSettings, Timing};
 use crate::checkpoint::{CheckpointFolder, TrainerState};
 use crate::data::{BatchOrder, EvalWindows};
 use crate::metrics::{Metrics, MetricsLog};
@@ -56,6 +57,10 @@ pub(super) struct Session<'a, 'h> {
     pub(super) tokens: u64,
     /// The newest whole checkpoint: steps done, and its folder.
     pub(super) saved: Option<(u64, PathBuf)>,
+    /// What the steps of this process took.
+    pub(super) timing: Timing,
+    /// The part of that on the engine.
+    pub(super) modelled: Option<Clock>,
     /// Makes samples; none if the model has no words.
     pub(super) storyteller: Option<Storyteller<'a>>,
     pub(super) host: Host<'h>,
@@ -82,7 +87,8 @@ impl Session<'_, '_> {
             self.sample()?;
         }
         let (step, model) = (self.done, self.folder.model());
-        (self.host.emit)(Event::Finished { step, steps, interrupted, held_out_loss, model });
+        let timing = Timing { modelled: self.modelled.map(Into::into), ..self.timing };
+        (self.host.emit)(Event::Finished { step, steps, interrupted, held_out_loss, model, timing });
         Ok(interrupted)
     }
 
@@ -92,6 +98,11 @@ impl Session<'_, '_> {
         let report = self.learn()?;
         let step_ms = started.elapsed().as_secs_f64() * 1e3;
         self.done += 1;
+        self.timing.steps += 1;
+        self.timing.wall_ms += step_ms;
+        if let Some(step) = report.modelled {
+            self.modelled = Some(self.modelled.unwrap_or_default() + step);
+        }
         self.tokens += report.tokens;
         let due = is_due(self.settings.eval_every, self.done) || self.done == self.settings.steps;
         let eval_loss = if due { self.evaluate()? } else { None };
@@ -106,6 +117,7 @@ impl Session<'_, '_> {
             loss_scale: report.loss_scale,
             overflow: report.overflow.clone(),
             eval_loss,
+            modelled: report.modelled.map(Into::into),
         };
         self.metrics.append(&metrics)?;
         (self.host.emit)(Event::Step(metrics));

@@ -8,7 +8,7 @@ use ferrane_model::{Parameters, hf, stage::Tokens};
 use super::prepare::{Prepared, prepare, special_tokens};
 use super::session::{Host, Outcome, Session};
 use super::storyteller::Storyteller;
-use super::{Event, RunError, RunFolder, RunSettings, Source};
+use super::{Event, RunError, RunFolder, RunSettings, Source, Timing};
 use crate::checkpoint::{CheckpointFolder, WholeCheckpoint};
 use crate::data::BatchOrder;
 use crate::loss_scale::LossScaleConfig;
@@ -151,6 +151,8 @@ impl Ready {
             done,
             tokens,
             saved: from.map(|whole| (whole.state.step, whole.path)),
+            timing: Timing::default(),
+            modelled: None,
             storyteller,
             host,
         };

@@ -22,6 +22,8 @@ pub(super) struct Progress {
     loss: f64,
     step_ms: f64,
     tokens_per_second: f64,
+    /// Milliseconds of the engine in the last step, modelled.
+    modelled_ms: Option<f64>,
     drawn: Option<Instant>,
 }
 
@@ -36,6 +38,7 @@ impl Progress {
         self.tokens_per_second += newest * (metrics.tokens_per_second - self.tokens_per_second);
         self.step = metrics.step;
         self.loss = metrics.loss;
+        self.modelled_ms = metrics.modelled.map(|modelled| modelled.ane_ms);
     }
 
     /// Whether the line is to be drawn again; the last step always is.
@@ -53,12 +56,13 @@ impl Progress {
         self.step == self.first || self.step == self.steps || self.step.is_multiple_of(every)
     }
 
-    /// `step 120/600  loss 3.214  98 ms/step  10.4k tok/s  0:47 left`
+    /// `step 120/600  loss 3.214  98 ms/step  ANE 12.3 ms modelled  10.4k tok/s  0:47 left`
     pub(super) fn line(&self) -> String {
         let width = self.steps.to_string().len();
         let left = self.steps.saturating_sub(self.step) as f64 * self.step_ms / 1e3;
+        let modelled = self.modelled_ms.map_or(String::new(), |ms| format!("  ANE {ms:.1} ms modelled"));
         format!(
-            "step {:>width$}/{}  loss {:.3}  {:.0} ms/step  {} tok/s  {} left",
+            "step {:>width$}/{}  loss {:.3}  {:.0} ms/step{modelled}  {} tok/s  {} left",
             self.step,
             self.steps,
             self.loss,
@@ -111,6 +115,7 @@ mod tests {
                 loss_scale: 1.0,
                 overflow: None,
                 eval_loss: None,
+                modelled: None,
             });
         }
         progress
@@ -119,6 +124,10 @@ mod tests {
     #[test]
     fn the_line_says_what_a_user_waits_for() {
         assert_eq!(after(120).line(), "step 120/600  loss 3.214  98 ms/step  10.4k tok/s  0:47 left");
+        let mut simulated = after(120);
+        simulated.modelled_ms = Some(12.34);
+        let line = "step 120/600  loss 3.214  98 ms/step  ANE 12.3 ms modelled  10.4k tok/s  0:47 left";
+        assert_eq!(simulated.line(), line);
         assert_eq!(after(300).bar(), format!("[{}{}]", "=".repeat(12), " ".repeat(12)));
     }
 

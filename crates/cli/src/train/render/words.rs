@@ -1,8 +1,8 @@
 //! Events in words.
 
-use ferrane_train::run::Event;
+use ferrane_train::run::{Event, Timing};
 
-use super::progress::short;
+use super::progress::{clock, short};
 
 /// The lines that tell people of an event; steps have the progress line instead.
 pub(super) fn lines(event: &Event) -> Vec<String> {
@@ -52,9 +52,34 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
             lines.push(String::new());
             lines
         }
-        Event::Finished { step, interrupted, model, .. } => {
+        Event::Finished { step, interrupted, model, timing, .. } => {
             let how = if *interrupted { "stopped" } else { "done" };
-            vec![format!("{how} after step {step}; the model is in {}", model.display())]
+            let mut lines = vec![format!("{how} after step {step}; the model is in {}", model.display())];
+            lines.extend(took(timing));
+            lines
         }
     }
+}
+
+/// What the steps took here and, modelled, would take of the chip's engine.
+fn took(timing: &Timing) -> Vec<String> {
+    if timing.steps == 0 {
+        return Vec::new();
+    }
+    let steps = timing.steps as f64;
+    let a_step = timing.wall_ms / steps;
+    let mut lines =
+        vec![format!("time     {} for {steps} steps, {a_step:.0} ms a step", clock(timing.wall_ms / 1e3))];
+    if let Some(modelled) = timing.modelled {
+        lines.push(format!(
+            "modelled {:.1} ms, {:.1} mJ a step on the Neural Engine, multiplying at {:.1} % of its peak; {} and {:.1} J \
+             in all, the host's part not included",
+            modelled.ane_ms / steps,
+            1e3 * modelled.ane_joules / steps,
+            1e2 * modelled.ane_utilisation,
+            clock(modelled.ane_ms / 1e3),
+            modelled.ane_joules,
+        ));
+    }
+    lines
 }

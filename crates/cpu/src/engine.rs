@@ -3,8 +3,8 @@
 use std::sync::{Arc, RwLockReadGuard, RwLockWriteGuard};
 
 use ferrane_engine::{
-    Engine, EngineError, HostMemory, Kernel, Port, Profile, Status, Surface, SurfaceError, WeightFiles,
-    WeightsError, round_to_fp16,
+    Engine, EngineError, HostMemory, Kernel, OpSaturation, Port, Profile, Status, Surface, SurfaceError,
+    WeightFiles, WeightsError, round_to_fp16,
 };
 use ferrane_mil::{BlobRef, DType, Function, TensorType, Verified, blob::BlobFile};
 
@@ -74,7 +74,7 @@ impl HostKernel {
         options: Options,
     ) -> Result<Self, EngineError> {
         let (inputs, outputs) = Port::of(program.main())?;
-        let executable = executable(engine, program, weights, options)?;
+        let executable = executable(engine, program, weights, options.clone())?;
         Ok(Self {
             engine: engine.into(),
             program: program.main().name.clone(),
@@ -163,9 +163,13 @@ impl Kernel for HostKernel {
         Ok(())
     }
 
+    fn take_saturation(&mut self) -> Vec<OpSaturation> {
+        self.executable.take_saturation()
+    }
+
     /// The new weights take effect.
     fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError> {
-        self.executable = executable(&self.engine, &self.source, weights, self.options)?;
+        self.executable = executable(&self.engine, &self.source, weights, self.options.clone())?;
         Ok(())
     }
 }

@@ -1,31 +1,40 @@
 //! The compiled function and its run.
 
+use std::{
+    mem,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use ferrane_engine::OpSaturation;
 use ferrane_mil::{BlobRef, Function, TensorType, ValueId};
 
 use crate::{
     CompileError, RunError,
+    arithmetic::{Arithmetic, Foreign},
     fold::fold,
-    graph::Graph,
+    graph::{Graph, Site},
     lower::lower,
     memory::{Bases, Origin},
     plan::{ALIGNMENT, Plan, plan},
     simd::kernels::{self, Run},
-    step::Step,
+    step::{Machine, Step},
     team::Scratch,
 };
 
 /// How values are kept between ops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Numerics {
     /// Results of ops are fp32 whatever their MIL type.
     F32,
     /// Every result is rounded to its MIL element type, fp16 through binary16 with ties to even; sums inside an op are
     /// fp32. Inputs are taken as they are: give elements that their type can hold.
     Declared,
+    /// As [`Numerics::Declared`], but fp16 results are computed by another arithmetic.
+    Arithmetic(Arc<dyn Arithmetic>),
 }
 
 /// How to compile a function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// How values are kept between ops.
     pub numerics: Numerics,
@@ -50,6 +59,10 @@ pub struct Executable {
     bases: Bases,
     scratch: Vec<Scratch>,
     tile: Run,
+    arithmetic: Option<Arc<dyn Arithmetic>>,
+    /// The ops, and for each how many of its results saturated.
+    sites: Vec<Site>,
+    saturated: Vec<AtomicU64>,
 }
 
 impl std::fmt::Debug for Executable {
@@ -73,15 +86,15 @@ impl Executable {
         weights: &dyn Weights,
         options: Options,
     ) -> Result<Self, CompileError> {
-        let mut graph = lower(function, weights, options.numerics)?;
-        fold(&mut graph, &function.name, options)?;
+        let mut graph = lower(function, weights, &options.numerics)?;
+        fold(&mut graph, &function.name, &options)?;
         let ports = |values: &[ValueId]| {
             let port = |&v: &ValueId| {
                 (function.name_of(v).to_owned(), function.tensor_type(v).map_or(0, TensorType::elements))
             };
             values.iter().map(port).collect()
         };
-        Self::from_graph(graph, &function.name, ports(&function.inputs), ports(&function.outputs), options)
+        Self::from_graph(graph, &function.name, ports(&function.inputs), ports(&function.outputs), &options)
     }
 
     /// Plans a graph whose inputs and outputs have these names and numbers of elements.
@@ -90,8 +103,9 @@ impl Executable {
         name: &str,
         inputs: Vec<(String, usize)>,
         outputs: Vec<(String, usize)>,
-        options: Options,
+        options: &Options,
     ) -> Result<Self, CompileError> {
+        let sites = graph.sites.clone();
         let plan = plan(graph, name)?;
         let (mut registers, mut row_registers, mut accumulator, mut product) = (0, 0, 0, 0);
         for step in &plan.steps {
@@ -120,6 +134,12 @@ impl Executable {
             bases: Bases(Vec::with_capacity(plan.buffers.len())),
             scratch: (0..options.threads.max(1)).map(|_| scratch()).collect(),
             tile: kernels::best(),
+            arithmetic: match &options.numerics {
+                Numerics::Arithmetic(arithmetic) => Some(Arc::clone(arithmetic)),
+                Numerics::F32 | Numerics::Declared => None,
+            },
+            saturated: sites.iter().map(|_| AtomicU64::new(0)).collect(),
+            sites,
             plan,
         })
     }
@@ -161,9 +181,21 @@ impl Executable {
     }
 
     fn steps(&mut self) {
+        let foreign = self.arithmetic.as_deref().map(|a| Foreign::new(a, &self.saturated));
+        let machine = Machine { tile: self.tile, foreign };
         for step in &self.plan.steps {
-            step.run(&self.bases, &mut self.scratch, self.tile);
+            step.run(&self.bases, &mut self.scratch, machine);
         }
+    }
+
+    /// The ops of which results saturated since this was last asked. Only an [`Arithmetic`] counts them.
+    pub fn take_saturation(&mut self) -> Vec<OpSaturation> {
+        let counts = self.sites.iter().zip(&mut self.saturated);
+        counts
+            .map(|(site, count)| (site, mem::take(count.get_mut())))
+            .filter(|(_, saturated)| *saturated > 0)
+            .map(|(Site { value, op }, saturated)| OpSaturation { value: value.clone(), op: *op, saturated })
+            .collect()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Replaces nodes that depend on constants alone, where others read them, by their elements.
-pub(crate) fn fold(graph: &mut Graph, name: &str, options: Options) -> Result<(), CompileError> {
+pub(crate) fn fold(graph: &mut Graph, name: &str, options: &Options) -> Result<(), CompileError> {
     let known = known(graph);
     let live = graph.live();
     let mut wanted = vec![false; graph.nodes.len()];
@@ -25,8 +25,7 @@ pub(crate) fn fold(graph: &mut Graph, name: &str, options: Options) -> Result<()
     let results = evaluate(graph, &wanted, &known, name, options)?;
     for (i, elements) in wanted.into_iter().zip(results) {
         let node = &mut graph.nodes[i];
-        *node =
-            Node { shape: std::mem::take(&mut node.shape), kind: Kind::Const(elements), round: Round::Keep };
+        (node.kind, node.round) = (Kind::Const(elements), Round::Keep);
     }
     Ok(())
 }
@@ -56,16 +55,16 @@ fn evaluate(
     wanted: &[usize],
     known: &[bool],
     name: &str,
-    options: Options,
+    options: &Options,
 ) -> Result<Vec<Vec<f32>>, CompileError> {
     let outputs: Vec<View> = wanted.iter().map(|&i| View::whole(i, &graph.nodes[i].shape)).collect();
     let live = Graph::live_from(&graph.nodes, &outputs);
     // Nodes that take no part keep their index and lose their elements.
     let nodes = graph.nodes.iter().enumerate().map(|(i, node)| {
         let kind = if live[i] && known[i] { node.kind.clone() } else { Kind::Const(Vec::new()) };
-        Node { shape: node.shape.clone(), kind, round: node.round }
+        Node { shape: node.shape.clone(), kind, ..*node }
     });
-    let part = Graph { nodes: nodes.collect(), outputs };
+    let part = Graph { nodes: nodes.collect(), outputs, sites: graph.sites.clone() };
     let mut results: Vec<Vec<f32>> = part.outputs.iter().map(|v| vec![0.0; v.elements()]).collect();
     let mut slices: Vec<&mut [f32]> = results.iter_mut().map(Vec::as_mut_slice).collect();
     let ports = wanted.iter().zip(&slices).map(|(i, s)| (i.to_string(), s.len())).collect();

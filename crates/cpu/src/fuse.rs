@@ -23,6 +23,8 @@ pub(crate) enum Work {
     Gemm(usize),
     /// A general convolution.
     Conv(usize),
+    /// What an arithmetic does to lines.
+    Lines(usize),
     /// An op without a kernel.
     Reference(usize),
 }
@@ -61,10 +63,13 @@ pub(crate) fn fuse(graph: &Graph) -> Vec<Work> {
             Kind::Input(_) | Kind::Const(_) | Kind::Concat { .. } => {}
             Kind::Map { args, .. } => fuser.map(i, args),
             Kind::Reduce { x, axes, .. } => fuser.reduce(i, x, axes),
-            Kind::Gemm { a, b } => {
-                fuser.ready(a.node);
-                fuser.ready(b.node);
+            Kind::Gemm { a, b, bias } => {
+                [a, b].into_iter().chain(bias).for_each(|v| fuser.ready(v.node));
                 fuser.work.push(Work::Gemm(i));
+            }
+            Kind::Lines { x, .. } => {
+                fuser.ready(x.node);
+                fuser.work.push(Work::Lines(i));
             }
             Kind::Conv { x, weight, .. } => {
                 fuser.ready(x.node);

@@ -2,30 +2,40 @@
 
 use std::sync::Arc;
 
-use ferrane_mil::{infer::linear::ConvGeometry, interp::SingleOp};
+use ferrane_mil::{Opcode, infer::linear::ConvGeometry, interp::SingleOp};
 
 use crate::{
-    Numerics,
+    Fold, Numerics,
     view::{View, elements},
 };
 
 /// Elementwise ops of one or two operands.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum MapOp {
+#[allow(missing_docs, reason = "MIL's names, where nothing else is said")]
+pub enum MapOp {
     /// `a`
     Copy,
     Abs,
+    Ceil,
     Cos,
     Erf,
     Exp,
     Exp2,
+    Floor,
     /// `1 / (a + ε)`
     Inverse(f32),
     /// `ln(a + ε)`
     Log(f32),
+    /// To the nearest whole number, ties to even.
+    Round,
     /// `1 / √(a + ε)`
     Rsqrt(f32),
+    Sign,
     Sin,
+    /// `ln(1 + eᵃ)`
+    Softplus,
+    /// `a / (1 + |a|)`
+    Softsign,
     Sqrt,
     Square,
     Tanh,
@@ -57,6 +67,13 @@ pub(crate) enum ReduceOp {
     Min,
 }
 
+/// What an arithmetic does to whole lines of elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LineOp {
+    Fold(Fold),
+    Softmax,
+}
+
 /// How a result is rounded after it is computed in fp32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Round {
@@ -66,14 +83,25 @@ pub(crate) enum Round {
     Fp16,
     /// Through bfloat16.
     Bf16,
+    /// Not computed in fp32 at all, but by the arithmetic of [`Numerics::Arithmetic`].
+    Foreign,
 }
 
 impl Round {
     /// The rounding that `numerics` asks of results of `dtype`.
-    pub(crate) fn of(numerics: Numerics, dtype: ferrane_mil::DType) -> Self {
+    pub(crate) fn of(numerics: &Numerics, dtype: ferrane_mil::DType) -> Self {
         match (numerics, dtype) {
-            (Numerics::Declared, ferrane_mil::DType::Fp16) => Round::Fp16,
-            (Numerics::Declared, ferrane_mil::DType::Bf16) => Round::Bf16,
+            (Numerics::F32, _) => Round::Keep,
+            (Numerics::Arithmetic(_), ferrane_mil::DType::Fp16) => Round::Foreign,
+            (_, dtype) => Self::of_constant(dtype),
+        }
+    }
+
+    /// The rounding of constants of `dtype`, which no engine computes.
+    pub(crate) fn of_constant(dtype: ferrane_mil::DType) -> Self {
+        match dtype {
+            ferrane_mil::DType::Fp16 => Round::Fp16,
+            ferrane_mil::DType::Bf16 => Round::Bf16,
             _ => Round::Keep,
         }
     }
@@ -90,8 +118,10 @@ pub(crate) enum Kind {
     Map { op: MapOp, args: Vec<View> },
     /// Reduction of `x` over `axes`, which keep extent 1.
     Reduce { op: ReduceOp, x: View, axes: Vec<usize> },
-    /// `a [*batch, m, k] · b [*batch, k, n]`
-    Gemm { a: View, b: View },
+    /// `a [*batch, m, k] · b [*batch, k, n]`, on `bias [*batch, m, 1]` if an arithmetic sums onto one.
+    Gemm { a: View, b: View, bias: Option<View> },
+    /// An arithmetic's reduction or softmax along the middle axis of `x` as `[outer, length, inner]`.
+    Lines { op: LineOp, x: View, length: usize, inner: usize },
     /// A general convolution.
     Conv { x: View, weight: View, geometry: ConvGeometry },
     /// A result of an op that has no kernel: the reference interpreter computes it.
@@ -107,7 +137,8 @@ impl Kind {
             Kind::Input(_) | Kind::Const(_) | Kind::Concat { .. } => vec![],
             Kind::Map { args, .. } | Kind::Reference { args, .. } => args.iter().collect(),
             Kind::Reduce { x, .. } => vec![x],
-            Kind::Gemm { a, b } => vec![a, b],
+            Kind::Gemm { a, b, bias } => [a, b].into_iter().chain(bias).collect(),
+            Kind::Lines { x, .. } => vec![x],
             Kind::Conv { x, weight, .. } => vec![x, weight],
         }
     }
@@ -127,6 +158,23 @@ pub(crate) struct Node {
     pub(crate) kind: Kind,
     /// How its elements are rounded.
     pub(crate) round: Round,
+    /// The op it is part of, an index of [`Graph::sites`].
+    pub(crate) site: usize,
+}
+
+impl Node {
+    /// True when its elements must lie one after the other, because an arithmetic writes them so.
+    pub(crate) fn is_written_dense(&self) -> bool {
+        self.round == Round::Foreign && !matches!(self.kind, Kind::Map { .. } | Kind::Reference { .. })
+    }
+}
+
+/// An op of the function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Site {
+    /// Its first result.
+    pub(crate) value: String,
+    pub(crate) op: Opcode,
 }
 
 /// Nodes in execution order, and what the function returns.
@@ -134,12 +182,15 @@ pub(crate) struct Node {
 pub(crate) struct Graph {
     pub(crate) nodes: Vec<Node>,
     pub(crate) outputs: Vec<View>,
+    /// The ops lowered so far; nodes are part of the last.
+    pub(crate) sites: Vec<Site>,
 }
 
 impl Graph {
     /// Adds a node and returns all of it.
     pub(crate) fn push(&mut self, shape: &[usize], kind: Kind, round: Round) -> View {
-        self.nodes.push(Node { shape: shape.to_vec(), kind, round });
+        let site = self.sites.len().saturating_sub(1);
+        self.nodes.push(Node { shape: shape.to_vec(), kind, round, site });
         View::whole(self.nodes.len() - 1, shape)
     }
 

@@ -10,6 +10,7 @@
 //! Invariants: a step never writes memory that another of its operands reads; every element is computed whole by one
 //! thread in one order, so results depend neither on the number of threads nor on their timing.
 
+mod arithmetic;
 mod engine;
 mod error;
 mod executable;
@@ -25,6 +26,7 @@ mod step;
 mod team;
 mod view;
 
+pub use arithmetic::{Arithmetic, Fold, Left, MapOp, Strided, Term};
 pub use engine::{CpuEngine, HostKernel};
 pub use error::{CompileError, RunError};
 pub use executable::{Executable, Numerics, Options, Weights};

@@ -60,8 +60,11 @@ fn direct_source(
     let free = node.kind.is_computed() && homes[source] == Home::Own && args[0].covers(&node.shape);
     // In a dense place views of the node still hold; in a strided one only the node as it is can be read.
     let as_it_is = || {
-        let reads = consumers[source].iter().flat_map(|&c| graph.nodes[c].kind.views());
+        let readers = || consumers[source].iter().map(|&c| &graph.nodes[c].kind);
+        let reads = readers().flat_map(Kind::views);
         !matches!(node.kind, Kind::Concat { .. })
+            && !node.is_written_dense()
+            && !readers().any(|kind| matches!(kind, Kind::Lines { .. }))
             && args[0].shape == node.shape
             && reads.filter(|v| v.node == source).all(|v| reads_as_it_is(v, &node.shape))
     };

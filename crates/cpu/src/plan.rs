@@ -6,7 +6,7 @@ use crate::{
     graph::{Graph, Kind},
     memory::{Access, Buffer, Origin},
     place::{Home, place},
-    step::{Step, conv::ConvStep, gemm::GemmStep, reference::ReferenceStep},
+    step::{Step, conv::ConvStep, gemm::GemmStep, lines::LinesStep, reference::ReferenceStep},
     view::{View, elements, row_major},
 };
 
@@ -42,6 +42,7 @@ pub(crate) fn plan(mut graph: Graph, name: &str) -> Result<Plan, CompileError> {
             Work::Loop(group) => Step::Loop(planner.emit_loop(&group)),
             Work::Gemm(node) => Step::Gemm(GemmStep::new(&mut planner, node)),
             Work::Conv(node) => Step::Conv(ConvStep::new(&mut planner, node)),
+            Work::Lines(node) => Step::Lines(LinesStep::new(&mut planner, node)),
             Work::Reference(node) => Step::Reference(Box::new(ReferenceStep::new(&mut planner, node))),
         })
         .collect();
@@ -100,6 +101,11 @@ impl Planner {
         };
         access.offset += view.offset;
         self.check(access, &view.shape)
+    }
+
+    /// True when a buffer holds a constant.
+    pub(crate) fn is_constant(&self, buffer: usize) -> bool {
+        matches!(self.buffers[buffer].origin, Origin::Constant(_))
     }
 
     fn check(&mut self, access: Access, shape: &[usize]) -> Access {

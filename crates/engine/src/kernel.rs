@@ -1,6 +1,6 @@
 //! Engines and the kernels they compile.
 
-use ferrane_mil::{DType, Function, Verified};
+use ferrane_mil::{DType, Function, Opcode, Verified};
 
 use crate::{Clock, EngineError, Profile, Surface, SurfaceError, WeightFiles};
 
@@ -71,6 +71,23 @@ pub trait Kernel: Send {
     /// # Errors
     /// When a file is missing or damaged, or the program cannot be loaded again.
     fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError>;
+
+    /// The ops of which results saturated in evaluations since this was last asked, for an engine that watches its
+    /// arithmetic. Others tell of none.
+    fn take_saturation(&mut self) -> Vec<OpSaturation> {
+        Vec::new()
+    }
+}
+
+/// How many results of an op became infinite though its operands were finite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpSaturation {
+    /// The op's first result.
+    pub value: String,
+    /// The op.
+    pub op: Opcode,
+    /// Such results.
+    pub saturated: u64,
 }
 
 /// Something that compiles and evaluates MIL.

@@ -12,7 +12,7 @@ use super::{Lower, Site};
 use crate::{
     CompileError,
     graph::{Kind, MapOp, ReduceOp, Round},
-    view::{View, elements},
+    view::{View, elements, row_major},
 };
 
 impl Lower<'_> {
@@ -20,14 +20,20 @@ impl Lower<'_> {
     pub(super) fn compute(&mut self, site: Site<'_>) -> Result<View, CompileError> {
         match site.call.code() {
             Opcode::Abs => self.unary(MapOp::Abs, site),
+            Opcode::Ceil => self.unary(MapOp::Ceil, site),
             Opcode::Cos => self.unary(MapOp::Cos, site),
             Opcode::Erf => self.unary(MapOp::Erf, site),
             Opcode::Exp => self.unary(MapOp::Exp, site),
             Opcode::Exp2 => self.unary(MapOp::Exp2, site),
+            Opcode::Floor => self.unary(MapOp::Floor, site),
             Opcode::Inverse => self.unary(MapOp::Inverse(site.float("epsilon")?), site),
             Opcode::Log => self.unary(MapOp::Log(site.float("epsilon")?), site),
+            Opcode::Round => self.unary(MapOp::Round, site),
             Opcode::Rsqrt => self.unary(MapOp::Rsqrt(site.float("epsilon")?), site),
+            Opcode::Sign => self.unary(MapOp::Sign, site),
             Opcode::Sin => self.unary(MapOp::Sin, site),
+            Opcode::Softplus => self.unary(MapOp::Softplus, site),
+            Opcode::Softsign => self.unary(MapOp::Softsign, site),
             Opcode::Sqrt => self.unary(MapOp::Sqrt, site),
             Opcode::Square => self.unary(MapOp::Square, site),
             Opcode::Tanh => self.unary(MapOp::Tanh, site),
@@ -56,6 +62,7 @@ impl Lower<'_> {
             Opcode::Minimum => self.binary(MapOp::Min, site),
             Opcode::Pow => self.binary(MapOp::Pow, site),
             Opcode::Softmax => self.softmax(site),
+            Opcode::Linear => self.linear(site),
             Opcode::Matmul => self.matmul(site),
             Opcode::Conv => self.conv(site),
             Opcode::ReduceL1Norm
@@ -104,6 +111,9 @@ impl Lower<'_> {
         let x = self.arg("x", site)?;
         let axis = site.need("axis", site.call.int("axis"))?;
         let axis = site.get(site.call.axis(axis, x.shape.len()))?;
+        if site.round == Round::Foreign {
+            return Ok(self.softmax_lines(&x, axis));
+        }
         let shape = x.shape.clone();
         let g = &mut self.graph;
         let max = g.reduce(ReduceOp::Max, &x, &[axis], Round::Keep);
@@ -117,6 +127,10 @@ impl Lower<'_> {
         let x = self.arg("x", site)?;
         let axes = site.get(site.call.reduced_axes(x.shape.len()))?;
         let result = self.result_shape(site)?;
+        if site.round == Round::Foreign {
+            let kept = self.folded(site.call.code(), &x, &axes);
+            return Ok(self.graph.reshape(&kept, result));
+        }
         let (shape, round) = (x.shape.clone(), site.round);
         let g = &mut self.graph;
         let kept = match site.call.code() {
@@ -171,7 +185,51 @@ impl Lower<'_> {
         };
         let (a, b) = (full(&x), full(&y));
         let shape = [batch.as_slice(), &[x.shape[rx - 2], y.shape[ry - 1]]].concat();
-        Ok(self.graph.push(&shape, Kind::Gemm { a, b }, site.round))
+        Ok(self.graph.push(&shape, Kind::Gemm { a, b, bias: None }, site.round))
+    }
+
+    /// `x [.., I]`, `weight [O, I]` → `[.., O]`, computed as `weight·xᵀ` so that the weight is the left operand.
+    fn linear(&mut self, site: Site<'_>) -> Result<View, CompileError> {
+        let (x, weight) = (self.arg("x", site)?, self.arg("weight", site)?);
+        let bias = match site.get(site.call.operand("bias"))? {
+            Some(bias) => Some(self.operand(bias, site)?),
+            None => None,
+        };
+        let shape = self.result_shape(site)?;
+        let (out, inner) = (weight.shape[0], weight.shape[1]);
+        let rows = elements(&shape[..shape.len() - 1]);
+        let b = self.graph.reshape(&x, &[rows, inner]).permute(&[1, 0]);
+        let product = self.product(&weight, &b, bias.as_ref(), &[out, rows], site.round);
+        Ok(self.graph.reshape(&product.permute(&[1, 0]), shape))
+    }
+
+    /// `a·b + bias`, a number a row: the sum starts from the bias where an arithmetic computes it.
+    fn product(&mut self, a: &View, b: &View, bias: Option<&View>, shape: &[usize], round: Round) -> View {
+        let rank = shape.len();
+        let mut column = shape.to_vec();
+        column[rank - 1] = 1;
+        let (a, b) = (a.clone(), b.clone());
+        match bias {
+            None => self.graph.push(shape, Kind::Gemm { a, b, bias: None }, round),
+            Some(bias) => {
+                let bias = self.bias_column(bias, &column);
+                if round == Round::Foreign {
+                    return self.graph.push(shape, Kind::Gemm { a, b, bias: Some(bias) }, round);
+                }
+                let product = self.graph.push(shape, Kind::Gemm { a, b, bias: None }, Round::Keep);
+                self.graph.map(MapOp::Add, shape, &[&product, &bias], round)
+            }
+        }
+    }
+
+    /// A bias `[O]` as `column`, whose last extents are those of O and whose first repeat it.
+    fn bias_column(&mut self, bias: &View, column: &[usize]) -> View {
+        let mut own = column.to_vec();
+        let mut left = bias.elements();
+        for d in own.iter_mut().rev() {
+            (*d, left) = if left.is_multiple_of(*d) && left >= *d { (*d, left / *d) } else { (1, left) };
+        }
+        self.graph.reshape(bias, &own).broadcast(column)
     }
 
     fn conv(&mut self, site: Site<'_>) -> Result<View, CompileError> {
@@ -182,9 +240,12 @@ impl Lower<'_> {
             Some(bias) => Some(self.operand(bias, site)?),
             None => None,
         };
+        if site.round == Round::Foreign {
+            return Ok(self.foreign_conv(&x, &weight, &geometry, bias.as_ref(), shape));
+        }
         let round = if bias.is_some() { Round::Keep } else { site.round };
         let product = if is_pointwise(&geometry, &weight) {
-            self.pointwise(&x, &weight, geometry.groups, shape, round)
+            self.grouped(&x, &weight, None, geometry.groups, shape, round)
         } else {
             self.graph.push(shape, Kind::Conv { x, weight, geometry }, round)
         };
@@ -195,14 +256,72 @@ impl Lower<'_> {
         Ok(self.graph.map(MapOp::Add, shape, &[&product, &bias], site.round))
     }
 
-    /// A 1×1 convolution: per group a matrix product `[O/g, C/g] · [C/g, S]`.
-    fn pointwise(&mut self, x: &View, weight: &View, groups: usize, shape: &[usize], round: Round) -> View {
-        let (n, channels, space) = (x.shape[0], x.shape[1], elements(&x.shape[2..]));
-        let (out, inner) = (weight.shape[0] / groups, channels / groups);
+    /// A convolution by an arithmetic: the pointwise one of its patches.
+    fn foreign_conv(
+        &mut self,
+        x: &View,
+        weight: &View,
+        geometry: &ConvGeometry,
+        bias: Option<&View>,
+        shape: &[usize],
+    ) -> View {
+        let patches = match is_pointwise(geometry, weight) {
+            true => x.clone(),
+            false => self.patches(x, weight, geometry, &shape[2..]),
+        };
+        self.grouped(&patches, weight, bias, geometry.groups, shape, Round::Foreign)
+    }
+
+    /// Per group a matrix product `[O/g, K] · [K, S]` of a weight `[O, K..]` and `x [N, g·K.., S]`.
+    fn grouped(
+        &mut self,
+        x: &View,
+        weight: &View,
+        bias: Option<&View>,
+        groups: usize,
+        shape: &[usize],
+        round: Round,
+    ) -> View {
+        let (n, space) = (shape[0], elements(&shape[2..]));
+        let (out, inner) = (weight.shape[0] / groups, elements(&weight.shape[1..]));
         let b = self.graph.reshape(x, &[n, groups, inner, space]);
         let a = self.graph.reshape(weight, &[groups, out, inner]).broadcast(&[n, groups, out, inner]);
-        let product = self.graph.push(&[n, groups, out, space], Kind::Gemm { a, b }, round);
+        let product = self.product(&a, &b, bias, &[n, groups, out, space], round);
         self.graph.reshape(&product, shape)
+    }
+
+    /// What each element of a convolution's result is a product of: `[N, C, taps, *S']`.
+    fn patches(&mut self, x: &View, weight: &View, geometry: &ConvGeometry, space: &[usize]) -> View {
+        let mut padded = x.clone();
+        let zero = self.graph.scalar(0.0);
+        for (d, (&before, &after)) in geometry.pad_before.iter().zip(&geometry.pad_after).enumerate() {
+            let border = |n: usize, padded: &View| {
+                let mut shape = padded.shape.clone();
+                shape[2 + d] = n;
+                zero.broadcast(&shape)
+            };
+            if before + after > 0 {
+                let parts = [border(before, &padded), padded.clone(), border(after, &padded)];
+                let parts: Vec<View> = parts.into_iter().filter(|p| p.shape[2 + d] > 0).collect();
+                padded = self.graph.concat(&parts, 2 + d, false);
+            }
+        }
+        let window = &weight.shape[2..];
+        let dense = row_major(window);
+        let taps = (0..elements(window)).map(|tap| {
+            let mut view = padded.clone();
+            for d in 0..window.len() {
+                let from = tap / dense[d] % window[d] * geometry.dilations[d];
+                view = view.slice(2 + d, from, space[d]);
+                view.strides[2 + d] *= geometry.strides[d];
+            }
+            // The axis of taps, after that of channels.
+            view.shape.insert(2, 1);
+            view.strides.insert(2, 0);
+            view
+        });
+        let taps: Vec<View> = taps.collect();
+        self.graph.concat(&taps, 2, false)
     }
 }
 

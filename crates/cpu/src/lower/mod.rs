@@ -1,13 +1,14 @@
 //! From a MIL function to the graph: arguments are read, views composed, composite ops taken apart.
 
 mod compute;
+mod lines;
 mod movement;
 
 use ferrane_mil::{Call, CallError, Constant, Function, Op, Opcode, Operand, Payload, TensorType, ValueId};
 
 use crate::{
     CompileError, Numerics, Weights,
-    graph::{Graph, Kind, Round},
+    graph::{self, Graph, Kind, Round},
     view::View,
 };
 
@@ -15,7 +16,7 @@ use crate::{
 pub(crate) fn lower(
     function: &Function,
     weights: &dyn Weights,
-    numerics: Numerics,
+    numerics: &Numerics,
 ) -> Result<Graph, CompileError> {
     let mut lower = Lower {
         function,
@@ -38,7 +39,7 @@ pub(crate) fn lower(
 struct Lower<'a> {
     function: &'a Function,
     weights: &'a dyn Weights,
-    numerics: Numerics,
+    numerics: &'a Numerics,
     graph: Graph,
     /// What each value reads; constants are filled in when first used.
     values: Vec<Option<View>>,
@@ -136,7 +137,10 @@ impl<'a> Lower<'a> {
                 ),
             });
         }
-        let round = Round::of(self.numerics, constant.ty.dtype);
+        let round = match self.numerics {
+            Numerics::F32 => Round::Keep,
+            Numerics::Declared | Numerics::Arithmetic(_) => Round::of_constant(constant.ty.dtype),
+        };
         data.iter_mut().for_each(|x| *x = crate::simd::round::scalar(round, *x));
         Ok(self.graph.push(&constant.ty.shape, Kind::Const(data), Round::Keep))
     }
@@ -160,6 +164,7 @@ impl<'a> Lower<'a> {
             None => Round::Keep,
         };
         let site = Site { call: Call::new(self.function, op), value, round };
+        self.graph.sites.push(graph::Site { value: value.to_owned(), op: op.code });
         let views = match self.movement(site)? {
             Some(views) => views,
             // No op with a kernel has several results that are not parts of its operand.

@@ -6,7 +6,10 @@
 )]
 
 use super::{math, round};
-use crate::graph::{MapOp, ReduceOp, Round};
+use crate::{
+    arithmetic::{Foreign, Term},
+    graph::{MapOp, ReduceOp, Round},
+};
 
 /// Where an instruction finds or leaves a tile.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,6 +29,8 @@ pub(crate) enum Place {
 pub(crate) enum Code {
     /// Elementwise.
     Map(MapOp),
+    /// Elementwise by the tile's arithmetic, of one or two operands, for the op with this index.
+    Foreign(MapOp, Arity, u32),
     /// Rounds the destination in place.
     Round(Round),
     /// Moves a tile whose columns are apart on either side.
@@ -34,6 +39,13 @@ pub(crate) enum Code {
     Rows(ReduceOp),
     /// Reduces the rows into the accumulator, one number a column.
     Columns(ReduceOp),
+}
+
+/// How many operands an op has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arity {
+    One,
+    Two,
 }
 
 /// One instruction on a tile.
@@ -69,6 +81,8 @@ pub(crate) struct Tile<'a> {
     pub(crate) row_register_len: usize,
     /// The accumulator, one number a column.
     pub(crate) accumulator: *mut f32,
+    /// What computes in place of this machine.
+    pub(crate) foreign: Option<Foreign<'a>>,
 }
 
 impl<'a> Tile<'a> {
@@ -84,6 +98,7 @@ impl<'a> Tile<'a> {
             row_registers: nothing,
             row_register_len: 0,
             accumulator: nothing,
+            foreign: None,
         }
     }
 }
@@ -145,11 +160,16 @@ unsafe fn run<const F: bool>(instructions: &[Instruction], tile: &Tile<'_>, fp16
         unsafe {
             match instruction.code {
                 Code::Map(op) => map::<F>(op, span, to, a, b),
+                Code::Foreign(op, arity, site) => {
+                    if let Some(foreign) = tile.foreign {
+                        foreign_map(foreign, (op, arity, site as usize), span, to, a, b);
+                    }
+                }
                 Code::Round(Round::Fp16) => in_place(span, to, &fp16),
                 Code::Round(Round::Bf16) => {
                     in_place(span, to, |row| row.iter_mut().for_each(|x| *x = round::bf16(*x)));
                 }
-                Code::Round(Round::Keep) => {}
+                Code::Round(Round::Keep | Round::Foreign) => {}
                 Code::Move => scatter(span, to, a),
                 Code::Rows(op) => reduce_rows(op, span, to, a),
                 Code::Columns(op) => reduce_columns(op, span, tile.accumulator, a),
@@ -227,13 +247,19 @@ unsafe fn map<const F: bool>(op: MapOp, s: Span, to: Plane, a: Plane, b: Plane) 
         match op {
             MapOp::Copy => map1(s, to, a, |x| x),
             MapOp::Abs => map1(s, to, a, f32::abs),
+            MapOp::Ceil => map1(s, to, a, f32::ceil),
             MapOp::Cos => map1(s, to, a, f32::cos),
             MapOp::Erf => map1(s, to, a, math::erf::<F>),
             MapOp::Exp => map1(s, to, a, math::exp::<F>),
             MapOp::Exp2 => map1(s, to, a, math::exp2::<F>),
+            MapOp::Floor => map1(s, to, a, f32::floor),
             MapOp::Inverse(e) => map1(s, to, a, |x| 1.0 / (x + e)),
             MapOp::Log(e) => map1(s, to, a, |x| math::ln::<F>(x + e)),
+            MapOp::Round => map1(s, to, a, f32::round_ties_even),
             MapOp::Rsqrt(e) => map1(s, to, a, |x| 1.0 / (x + e).sqrt()),
+            MapOp::Sign => map1(s, to, a, |x| f32::from(x > 0.0) - f32::from(x < 0.0)),
+            MapOp::Softplus => map1(s, to, a, |x| x.max(0.0) + math::ln::<F>(1.0 + math::exp::<F>(-x.abs()))),
+            MapOp::Softsign => map1(s, to, a, |x| x / (1.0 + x.abs())),
             MapOp::Sin => map1(s, to, a, f32::sin),
             MapOp::Sqrt => map1(s, to, a, f32::sqrt),
             MapOp::Square => map1(s, to, a, |x| x * x),
@@ -310,6 +336,40 @@ unsafe fn map2(s: Span, to: Plane, a: Plane, b: Plane, f: impl Fn(f32, f32) -> f
             }
         }
     }
+}
+
+/// An op computed by an arithmetic, row by row.
+unsafe fn foreign_map(
+    foreign: Foreign<'_>,
+    (op, arity, site): (MapOp, Arity, usize),
+    s: Span,
+    to: Plane,
+    a: Plane,
+    b: Plane,
+) {
+    let s = s.flat(&[to, a, b]);
+    let mut saturated = 0;
+    for r in 0..s.rows {
+        // SAFETY: the caller's promise, here and in each arm.
+        unsafe {
+            let to = to.row_mut(r, s.columns);
+            let term = |plane: Plane| match plane.column {
+                0 => Term::One(plane.get(r, 0)),
+                _ => Term::Each(plane.row(r, s.columns)),
+            };
+            saturated += match (arity, term(a)) {
+                (Arity::Two, a) => foreign.arithmetic.map2(op, a, term(b), to),
+                (Arity::One, Term::Each(a)) => foreign.arithmetic.map1(op, a, to),
+                (Arity::One, Term::One(a)) => {
+                    let mut one = [0.0];
+                    let saturated = foreign.arithmetic.map1(op, &[a], &mut one);
+                    to.fill(one[0]);
+                    saturated * to.len() as u64
+                }
+            };
+        }
+    }
+    foreign.count(site, saturated);
 }
 
 #[inline(always)]

@@ -5,7 +5,8 @@ use crate::graph::Round;
 /// `x` rounded.
 pub(crate) fn scalar(round: Round, x: f32) -> f32 {
     match round {
-        Round::Keep => x,
+        // An arithmetic rounds itself, where it has a result to round.
+        Round::Keep | Round::Foreign => x,
         Round::Fp16 => fp16(x),
         Round::Bf16 => bf16(x),
     }

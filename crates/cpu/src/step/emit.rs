@@ -8,7 +8,7 @@ use crate::{
     graph::{Kind, MapOp, ReduceOp, Round},
     memory::Access,
     plan::Planner,
-    simd::kernels::{Code, Instruction, Place},
+    simd::kernels::{Arity, Code, Instruction, Place},
     view::View,
 };
 
@@ -249,8 +249,13 @@ impl Emitter<'_> {
                 // Results go straight to memory where columns are neighbours.
                 let direct = write.filter(|&w| !per_row && self.nest.operands[w].column == 1);
                 let to = direct.map_or_else(|| self.fresh(per_row), |w| Place::Operand(w as u16));
-                self.push(Code::Map(simplify(*op, b)), to, a, b, per_row);
-                self.round(node.round, to, per_row);
+                if node.round == Round::Foreign {
+                    let arity = if args.len() == 1 { Arity::One } else { Arity::Two };
+                    self.push(Code::Foreign(*op, arity, node.site as u32), to, a, b, per_row);
+                } else {
+                    self.push(Code::Map(simplify(*op, b)), to, a, b, per_row);
+                    self.round(node.round, to, per_row);
+                }
                 self.places.insert(id, to);
                 if let Some(w) = write.filter(|_| direct.is_none()) {
                     self.push(Code::Move, Place::Operand(w as u16), to, to, per_row);

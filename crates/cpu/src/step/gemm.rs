@@ -1,6 +1,6 @@
 //! Matrix products.
 
-use std::ops::Range;
+use std::{ops::Range, sync::OnceLock};
 
 use gemm::Parallelism;
 
@@ -9,6 +9,7 @@ use crate::{
     memory::{Access, Bases},
     plan::Planner,
     simd::kernels::{Code, Instruction, Place, Plane, Run, Tile},
+    step::{Machine, foreign::ForeignProduct},
     team::{self, Scratch},
     view::{elements, row_major},
 };
@@ -33,6 +34,8 @@ pub(crate) struct GemmStep {
     /// First elements of `a`, `b` and `c`, a row a product.
     pub(super) batch: Vec<[usize; 3]>,
     round: Round,
+    /// Where an arithmetic computes it.
+    foreign: Option<ForeignProduct>,
 }
 
 /// Where a matrix is.
@@ -45,7 +48,7 @@ pub(super) struct Matrix {
 
 impl GemmStep {
     pub(crate) fn new(planner: &mut Planner, node: usize) -> Self {
-        let Kind::Gemm { a, b } = planner.graph.nodes[node].kind.clone() else {
+        let Kind::Gemm { a, b, bias } = planner.graph.nodes[node].kind.clone() else {
             unreachable!("only products are planned as products")
         };
         let (shape, round) = (planner.graph.nodes[node].shape.clone(), planner.graph.nodes[node].round);
@@ -61,7 +64,19 @@ impl GemmStep {
             let along = |d: usize| i / dense[d] % shape[d] * access.strides[d];
             access.offset + (0..rank - 2).map(along).sum::<usize>()
         };
+        let bias = bias.map(|bias| planner.access(&bias));
         let products = if shape[rank - 2] * shape[rank - 1] == 0 { 0 } else { elements(&shape[..rank - 2]) };
+        let constant = |access: &Access| planner.is_constant(access.buffer);
+        let prepared = (constant(&accesses[0]) && bias.as_ref().is_none_or(constant))
+            .then(|| (0..products).map(|_| OnceLock::new()).collect());
+        let foreign = (round == Round::Foreign).then(|| ForeignProduct {
+            bias: bias.map(|access| {
+                let firsts = (0..products).map(|i| first(&access, i)).collect();
+                (access, firsts)
+            }),
+            prepared,
+            site: planner.graph.nodes[node].site,
+        });
         Self {
             m: shape[rank - 2],
             n: shape[rank - 1],
@@ -71,14 +86,21 @@ impl GemmStep {
             c: matrix(&accesses[2]),
             batch: (0..products).map(|i| [0, 1, 2].map(|o| first(&accesses[o], i))).collect(),
             round,
+            foreign,
         }
     }
 
-    pub(crate) fn buffers(&self) -> [usize; 3] {
-        [self.a.buffer, self.b.buffer, self.c.buffer]
+    pub(crate) fn buffers(&self) -> Vec<usize> {
+        let bias = self.foreign.as_ref().and_then(|own| own.bias.as_ref());
+        let bias = bias.map(|(access, _)| access.buffer);
+        [self.a.buffer, self.b.buffer, self.c.buffer].into_iter().chain(bias).collect()
     }
 
-    pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch], tile: Run) {
+    pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch], machine: Machine<'_>) {
+        if let Some(own) = &self.foreign {
+            return self.run_foreign(own, bases, scratch, machine);
+        }
+        let tile = machine.tile;
         if let Some(product) = self.as_matvec() {
             return product.run(self, bases, scratch, tile);
         }

@@ -6,9 +6,10 @@ use crate::{
     graph::{ReduceOp, Round},
     memory::Bases,
     simd::{
-        kernels::{self, Instruction, Plane, Run, Tile},
+        kernels::{self, Instruction, Plane, Tile},
         round,
     },
+    step::Machine,
     team::{self, Scratch},
 };
 
@@ -96,7 +97,7 @@ impl LoopStep {
         (self.registers.0 * columns * rows, self.registers.1 * rows, columns)
     }
 
-    pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch], run: Run) {
+    pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch], machine: Machine<'_>) {
         let elements: usize = self.outer.iter().product::<usize>() * self.rows * self.columns;
         let parts = if elements * self.instructions.len() < PARALLEL { 1 } else { scratch.len() };
         let (columns, rows) = self.tile();
@@ -107,7 +108,7 @@ impl LoopStep {
                 let down = self.rows.div_ceil(rows);
                 let items = self.outer.iter().product::<usize>() * down * across;
                 team::split(scratch, parts, items, &|range, scratch| {
-                    let mut at = Cursor { step: self, bases, run, columns, rows };
+                    let mut at = Cursor { step: self, bases, machine, columns, rows };
                     for item in range {
                         let (outer, tile) = (item / (down * across), item % (down * across));
                         at.tile(scratch, outer, tile / across, tile % across);
@@ -117,13 +118,18 @@ impl LoopStep {
             Mode::Columns(r) => {
                 let kept: usize = self.outer[..r.kept].iter().product();
                 team::split(scratch, parts, kept * across, &|range, scratch| {
-                    self.reduce_columns(r, Cursor { step: self, bases, run, columns, rows }, scratch, range);
+                    self.reduce_columns(
+                        r,
+                        Cursor { step: self, bases, machine, columns, rows },
+                        scratch,
+                        range,
+                    );
                 });
             }
             Mode::Fold { reduction: r, row } => {
                 let kept: usize = self.outer[..r.kept].iter().product();
                 team::split(scratch, parts, kept, &|range, scratch| {
-                    self.fold(r, *row, Cursor { step: self, bases, run, columns, rows }, scratch, range);
+                    self.fold(r, *row, Cursor { step: self, bases, machine, columns, rows }, scratch, range);
                 });
             }
         }
@@ -177,7 +183,7 @@ impl LoopStep {
 struct Cursor<'a> {
     step: &'a LoopStep,
     bases: &'a Bases,
-    run: Run,
+    machine: Machine<'a>,
     /// Columns and rows of a full tile.
     columns: usize,
     rows: usize,
@@ -213,12 +219,13 @@ impl Cursor<'_> {
             row_registers: scratch.row_registers.as_mut_ptr(),
             row_register_len: self.rows,
             accumulator: scratch.accumulator.as_mut_ptr(),
+            foreign: self.machine.foreign,
         };
         #[allow(unsafe_code, reason = "the interpreter works on addresses")]
         // SAFETY: the planner checked that every operand lies in its buffer over the whole loop, and gave written buffers
         // to nothing else that this loop reads or writes at other elements; scratch has the sizes `scratch` tells.
         unsafe {
-            (self.run)(&self.step.instructions, &tile);
+            (self.machine.tile)(&self.step.instructions, &tile);
         }
         rows
     }

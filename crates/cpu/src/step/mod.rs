@@ -2,12 +2,21 @@
 
 pub(crate) mod conv;
 mod emit;
+mod foreign;
 pub(crate) mod gemm;
+pub(crate) mod lines;
 pub(crate) mod loops;
 mod matvec;
 pub(crate) mod reference;
 
-use crate::{memory::Bases, simd::kernels::Run, team::Scratch};
+use crate::{arithmetic::Foreign, memory::Bases, simd::kernels::Run, team::Scratch};
+
+/// What computes: the tile interpreter, and an arithmetic in its place where there is one.
+#[derive(Clone, Copy)]
+pub(crate) struct Machine<'a> {
+    pub(crate) tile: Run,
+    pub(crate) foreign: Option<Foreign<'a>>,
+}
 
 /// One step of a plan.
 #[derive(Clone, Debug)]
@@ -15,6 +24,7 @@ pub(crate) enum Step {
     Loop(loops::LoopStep),
     Gemm(gemm::GemmStep),
     Conv(conv::ConvStep),
+    Lines(lines::LinesStep),
     Reference(Box<reference::ReferenceStep>),
 }
 
@@ -23,19 +33,21 @@ impl Step {
     pub(crate) fn buffers(&self) -> Vec<usize> {
         match self {
             Step::Loop(step) => step.buffers().collect(),
-            Step::Gemm(step) => step.buffers().to_vec(),
+            Step::Gemm(step) => step.buffers(),
+            Step::Lines(step) => step.buffers().to_vec(),
             Step::Conv(step) => step.buffers().to_vec(),
             Step::Reference(step) => step.buffers(),
         }
     }
 
     /// Runs the step.
-    pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch], tile: Run) {
+    pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch], machine: Machine<'_>) {
         match self {
-            Step::Loop(step) => step.run(bases, scratch, tile),
-            Step::Gemm(step) => step.run(bases, scratch, tile),
+            Step::Loop(step) => step.run(bases, scratch, machine),
+            Step::Gemm(step) => step.run(bases, scratch, machine),
             Step::Conv(step) => step.run(bases, scratch),
-            Step::Reference(step) => step.run(bases),
+            Step::Lines(step) => step.run(bases, scratch, machine),
+            Step::Reference(step) => step.run(bases, machine),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     memory::{Access, Bases},
     plan::Planner,
     simd::round,
+    step::Machine,
     view::{elements, row_major},
 };
 
@@ -23,6 +24,7 @@ pub(crate) struct ReferenceStep {
     to: Access,
     shape: Vec<usize>,
     round: Round,
+    site: usize,
 }
 
 impl ReferenceStep {
@@ -33,6 +35,7 @@ impl ReferenceStep {
         Self {
             shape: planner.graph.nodes[node].shape.clone(),
             round: planner.graph.nodes[node].round,
+            site: planner.graph.nodes[node].site,
             args: args.iter().map(|v| (planner.access(v), v.shape.clone())).collect(),
             to: planner.result(node),
             op,
@@ -44,7 +47,7 @@ impl ReferenceStep {
         self.args.iter().map(|(access, _)| access.buffer).chain([self.to.buffer]).collect()
     }
 
-    pub(crate) fn run(&self, bases: &Bases) {
+    pub(crate) fn run(&self, bases: &Bases, machine: Machine<'_>) {
         let read = |(access, shape): &(Access, Vec<usize>)| {
             let mut data = Vec::with_capacity(elements(shape));
             for_each_offset(access, shape, |offset| {
@@ -54,14 +57,25 @@ impl ReferenceStep {
             });
             data
         };
-        let results = self.op.compute(self.args.iter().map(read).collect(), false);
+        let args: Vec<Vec<f64>> = self.args.iter().map(read).collect();
+        let finite = args.iter().flatten().all(|x| x.is_finite());
+        let results = self.op.compute(args, false);
         // The only errors left after verification are indices the program itself asked to be validated: what they would
         // have picked is not a number.
         let tensor =
             results.ok().and_then(|mut all| (self.result < all.len()).then(|| all.swap_remove(self.result)));
-        let mut data = tensor.map_or_else(Vec::new, |t| t.data).into_iter();
+        let mut data: Vec<f32> =
+            tensor.map_or_else(Vec::new, |t| t.data).into_iter().map(|x| x as f32).collect();
+        match machine.foreign.filter(|_| self.round == Round::Foreign) {
+            Some(foreign) => {
+                let infinite = foreign.arithmetic.round(&mut data);
+                foreign.count(self.site, if finite { infinite } else { 0 });
+            }
+            None => data.iter_mut().for_each(|x| *x = round::scalar(self.round, *x)),
+        }
+        let mut data = data.into_iter();
         for_each_offset(&self.to, &self.shape, |offset| {
-            let value = round::scalar(self.round, data.next().unwrap_or(f64::NAN) as f32);
+            let value = data.next().unwrap_or(f32::NAN);
             #[allow(unsafe_code, reason = "the result lies in memory shared between threads")]
             // SAFETY: the planner checked the result against its buffer; no other step runs meanwhile.
             unsafe {

@@ -1,9 +1,11 @@
 //! The elementwise engine: ordinary fp16, denormals kept, half-way cases away from zero, and never a NaN.
 
+use ferrane_cpu::Term;
+
 use super::fp16::{self, Ties};
 use super::gemm::{ShapeError, check};
 use super::table::{Generation, Unary};
-use super::{Saturation, dispatch};
+use super::{Saturation, dispatch, is_any_infinite};
 
 /// Functions of two arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +31,21 @@ pub fn unary(
     generation: Generation,
 ) -> Result<Saturation, ShapeError> {
     check("the output", out.len(), x.len())?;
-    let image = op.image(generation);
-    out.iter_mut().zip(x).for_each(|(y, x)| *y = image[usize::from(fp16::bits(*x))]);
+    let ties = generation.ties();
+    match op {
+        // What needs no table is faster without.
+        Unary::Square => dispatch(
+            #[inline(always)]
+            || out.iter_mut().zip(x).for_each(|(y, x)| *y = fp16::mul(decode(*x), decode(*x), ties)),
+        ),
+        _ => {
+            let image = op.image(generation);
+            dispatch(
+                #[inline(always)]
+                || out.iter_mut().zip(x).for_each(|(y, x)| *y = image[usize::from(fp16::bits(*x))]),
+            );
+        }
+    }
     Ok(count(out, |i| x[i].is_finite()))
 }
 
@@ -40,73 +55,88 @@ pub fn unary(
 /// [`ShapeError`] if the lengths differ.
 pub fn binary(
     op: Binary,
-    a: &[f32],
-    b: &[f32],
+    a: Term<'_>,
+    b: Term<'_>,
     out: &mut [f32],
     generation: Generation,
 ) -> Result<Saturation, ShapeError> {
-    check("the second operand", b.len(), a.len())?;
-    check("the output", out.len(), a.len())?;
-    let ties = generation.ties();
-    match op {
-        Binary::Add => each(a, b, out, ties, |a, b| a + b),
-        Binary::Sub => each(a, b, out, ties, |a, b| a - b),
-        Binary::Mul => each(a, b, out, ties, |a, b| a * b),
-        Binary::Maximum => each(a, b, out, ties, |a, b| if a > b { a } else { b }),
-        Binary::Minimum => each(a, b, out, ties, |a, b| if a < b { a } else { b }),
-        Binary::Div => {
-            let inverse = Unary::Inverse.image(generation);
-            for ((y, a), b) in out.iter_mut().zip(a).zip(b) {
-                let inverse = f64::from(inverse[usize::from(fp16::bits(*b))]);
-                *y = one(f64::from(decode(*a)) * inverse, ties);
-            }
+    for (what, term) in [("the first operand", a), ("the second operand", b)] {
+        if let Term::Each(each) = term {
+            check(what, each.len(), out.len())?;
         }
     }
-    Ok(count(out, |i| a[i].is_finite() && b[i].is_finite()))
+    let ties = generation.ties();
+    match (op, ties) {
+        (Binary::Add, Ties::Away) => each(a, b, out, fp16::add_away),
+        (Binary::Sub, Ties::Away) => each(a, b, out, |a, b| fp16::add_away(a, -b)),
+        // Doubles hold every sum of two fp16 values exactly.
+        (Binary::Add, Ties::Even) => each(a, b, out, |a, b| wide(f64::from(a) + f64::from(b), ties)),
+        (Binary::Sub, Ties::Even) => each(a, b, out, |a, b| wide(f64::from(a) - f64::from(b), ties)),
+        (Binary::Mul, _) => each(a, b, out, |a, b| fp16::mul(a, b, ties)),
+        (Binary::Maximum, _) => each(a, b, out, |a, b| if a > b { a } else { b }),
+        (Binary::Minimum, _) => each(a, b, out, |a, b| if a < b { a } else { b }),
+        (Binary::Div, _) => {
+            let inverse = Unary::Inverse.image(generation);
+            each(a, b, out, |a, b| fp16::mul(a, inverse[usize::from(fp16::bits(b))], ties));
+        }
+    }
+    Ok(count(out, |i| at(a, i).is_finite() && at(b, i).is_finite()))
+}
+
+/// The term of element `i`.
+fn at(term: Term<'_>, i: usize) -> f32 {
+    match term {
+        Term::Each(each) => each[i],
+        Term::One(one) => one,
+    }
 }
 
 /// What is not a number counts as +∞.
 #[inline(always)]
-fn decode(x: f32) -> f32 {
+pub(super) fn decode(x: f32) -> f32 {
     if x.is_nan() { f32::INFINITY } else { x }
 }
 
 /// Rounds; what is indeterminate is +0.
 #[inline(always)]
-fn one(y: f64, ties: Ties) -> f32 {
+pub(super) fn wide(y: f64, ties: Ties) -> f32 {
     let rounded = fp16::round(y, ties);
     if y.is_nan() { 0.0 } else { rounded }
 }
 
-/// Doubles hold every sum and product of two fp16 values exactly.
 #[inline(always)]
-fn each(a: &[f32], b: &[f32], out: &mut [f32], ties: Ties, f: impl Fn(f64, f64) -> f64) {
+fn each(a: Term<'_>, b: Term<'_>, out: &mut [f32], f: impl Fn(f32, f32) -> f32) {
     dispatch(
         #[inline(always)]
-        || {
-            for ((y, a), b) in out.iter_mut().zip(a).zip(b) {
-                *y = one(f(f64::from(decode(*a)), f64::from(decode(*b))), ties);
+        || match (a, b) {
+            (Term::Each(a), Term::Each(b)) => {
+                out.iter_mut().zip(a).zip(b).for_each(|((y, a), b)| *y = f(decode(*a), decode(*b)));
             }
+            (Term::Each(a), Term::One(b)) => {
+                let b = decode(b);
+                out.iter_mut().zip(a).for_each(|(y, a)| *y = f(decode(*a), b));
+            }
+            (Term::One(a), Term::Each(b)) => {
+                let a = decode(a);
+                out.iter_mut().zip(b).for_each(|(y, b)| *y = f(a, decode(*b)));
+            }
+            (Term::One(a), Term::One(b)) => out.fill(f(decode(a), decode(b))),
         },
     );
 }
 
 /// Counts infinite results of finite operands.
 fn count(out: &[f32], finite: impl Fn(usize) -> bool) -> Saturation {
-    let saturated = out.iter().enumerate().filter(|(i, y)| y.is_infinite() && finite(*i)).count();
-    Saturation { results: out.len() as u64, saturated: saturated as u64 }
-}
-
-/// What a slice that begins inside the last axis does to values on M1 and M2: sixteen times the value is formed on
-/// the way, so that magnitudes above 4094 become infinite.
-pub fn slice_scale(values: &mut [f32], ties: Ties) -> Saturation {
-    let mut saturation = Saturation { results: values.len() as u64, saturated: 0 };
-    for value in values {
-        let scaled = fp16::round(f64::from(*value) * 16.0, ties);
-        saturation.saturated += u64::from(scaled.is_infinite() && value.is_finite());
-        *value = if scaled.is_infinite() { scaled } else { *value };
-    }
-    saturation
+    let infinite = dispatch(
+        #[inline(always)]
+        || is_any_infinite(out),
+    );
+    let saturated = if infinite {
+        out.iter().enumerate().filter(|(i, y)| y.is_infinite() && finite(*i)).count() as u64
+    } else {
+        0
+    };
+    Saturation { results: out.len() as u64, saturated }
 }
 
 #[cfg(test)]
@@ -115,7 +145,7 @@ mod tests {
 
     fn of(op: Binary, a: f32, b: f32) -> f32 {
         let mut y = [f32::NAN];
-        binary(op, &[a], &[b], &mut y, Generation::M4).unwrap();
+        binary(op, Term::Each(&[a]), Term::One(b), &mut y, Generation::M4).unwrap();
         y[0]
     }
 
@@ -164,18 +194,34 @@ mod tests {
     }
 
     #[test]
-    fn saturation_is_counted_once_where_it_begins() {
-        let mut y = [0.0; 4];
-        let a = [256.0, 1.0, f32::INFINITY, 300.0];
-        let counted = binary(Binary::Mul, &a, &a, &mut y, Generation::M4).unwrap();
-        assert_eq!(counted, Saturation { results: 4, saturated: 2 });
+    fn sums_and_products_in_single_precision_are_those_in_double() {
+        let mut bits = 1u64;
+        let mut next = || {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            half::f16::from_bits((bits >> 40) as u16).to_f32()
+        };
+        for _ in 0..400_000 {
+            let (a, b) = (decode(next()), decode(next()));
+            let (x, y) = (f64::from(a), f64::from(b));
+            for (op, exact) in [(Binary::Add, x + y), (Binary::Sub, x - y), (Binary::Mul, x * y)] {
+                assert_eq!(of(op, a, b).to_bits(), wide(exact, Ties::Away).to_bits(), "{op:?} {a} {b}");
+            }
+        }
+        // Just below, at and above a tie.
+        let tiny = 2f32.powi(-24);
+        for (b, y) in [(1.0 - tiny * 4096.0, 2048.0), (1.0, 2050.0), (3.0 - 2f32.powi(-9), 2050.0)] {
+            assert_eq!(of(Binary::Add, 2048.0, b), y);
+            assert_eq!(of(Binary::Sub, -2048.0, b), -y);
+        }
+        assert_eq!(of(Binary::Add, 2049.0 + 1.0, -tiny), 2050.0);
+        assert_eq!(of(Binary::Sub, 4100.0, 2.0 + 2f32.powi(-9)), 4096.0);
     }
 
     #[test]
-    fn slices_on_m1_saturate_above_4094() {
-        let mut values = [4094.0, -4094.0, 4096.0, -5000.0, 1.5];
-        let counted = slice_scale(&mut values, Ties::Even);
-        assert_eq!(values, [4094.0, -4094.0, f32::INFINITY, f32::NEG_INFINITY, 1.5]);
-        assert_eq!(counted.saturated, 2);
+    fn saturation_is_counted_once_where_it_begins() {
+        let mut y = [0.0; 4];
+        let a = [256.0, 1.0, f32::INFINITY, 300.0];
+        let counted = binary(Binary::Mul, Term::Each(&a), Term::Each(&a), &mut y, Generation::M4).unwrap();
+        assert_eq!(counted, Saturation { results: 4, saturated: 2 });
     }
 }

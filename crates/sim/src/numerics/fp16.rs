@@ -68,19 +68,63 @@ pub fn round_slice(values: &mut [f32], ties: Ties) {
 
 /// [`round`] in single precision: exact there too, for every step is.
 #[inline(always)]
-fn round_f32(x: f32, ties: Ties) -> f32 {
+pub(super) fn round_f32(x: f32, ties: Ties) -> f32 {
     const SIGN: u32 = 1 << 31;
-    const SHIFT: f32 = (1u32 << 23) as f32;
-    let magnitude = f32::from_bits(x.to_bits() & !SIGN);
-    let exponent = (magnitude.to_bits() >> 23).clamp(127 - 14, 127 + 16);
-    let spacing = f32::from_bits((exponent - 10) << 23);
-    let steps = magnitude * f32::from_bits((254 - (exponent - 10)) << 23);
-    let even = (steps + SHIFT) - SHIFT;
-    let away = if steps - even == 0.5 { 1.0 } else { 0.0 };
-    let rounded = (even + if ties == Ties::Away { away } else { 0.0 }) * spacing;
-    let kept = if rounded <= MAX { rounded } else { f32::INFINITY };
+    let magnitude = x.to_bits() & !SIGN;
+    // Ten bits of 23 stay; the carry may reach the exponent, as it should.
+    let carry = match ties {
+        Ties::Away => 0x1000,
+        Ties::Even => 0x0fff + (magnitude >> 13 & 1),
+    };
+    let normal = magnitude.wrapping_add(carry) & !0x1fff;
+    let kept = if magnitude < NORMAL { subnormal(f32::from_bits(magnitude), ties) } else { finite(normal) };
     let sign = if x.is_nan() { 0 } else { x.to_bits() & SIGN };
-    f32::from_bits(kept.to_bits() | sign)
+    f32::from_bits(kept | sign)
+}
+
+/// 2⁻¹⁴, below which the spacing of fp16 is 2⁻²⁴ throughout.
+const NORMAL: u32 = (127 - 14) << 23;
+
+/// The bits of a rounded magnitude, infinite above [`MAX`].
+#[inline(always)]
+fn finite(rounded: u32) -> u32 {
+    if rounded <= MAX.to_bits() { rounded } else { f32::INFINITY.to_bits() }
+}
+
+/// The bits of a magnitude below 2⁻¹⁴, rounded.
+#[inline(always)]
+fn subnormal(magnitude: f32, ties: Ties) -> u32 {
+    const SHIFT: f32 = (1u32 << 23) as f32;
+    const UNITS: f32 = (1u32 << 24) as f32;
+    let steps = magnitude * UNITS;
+    let even = (steps + SHIFT) - SHIFT;
+    let away = if ties == Ties::Away && steps - even == 0.5 { 1.0 } else { 0.0 };
+    ((even + away) * (1.0 / UNITS)).to_bits()
+}
+
+/// The sum of two fp16 values, rounded once, half-way cases away from zero. What is indeterminate is +0.
+#[inline(always)]
+pub(super) fn add_away(a: f32, b: f32) -> f32 {
+    const SIGN: u32 = 1 << 31;
+    let sum = a + b;
+    // What single precision lost of the sum, exactly.
+    let of_b = sum - a;
+    let lost = (a - (sum - of_b)) + (b - of_b);
+    let bits = sum.to_bits();
+    // The largest single-precision magnitude not above the exact one decides as the exact one would.
+    let opposed = (lost.to_bits() ^ bits) & SIGN != 0 && lost != 0.0 && !lost.is_nan();
+    let magnitude = (bits & !SIGN).wrapping_sub(u32::from(opposed));
+    // Below the normal values sums are exact.
+    let rounded = if magnitude < NORMAL { magnitude } else { finite((magnitude + 0x1000) & !0x1fff) };
+    f32::from_bits(if sum.is_nan() { 0 } else { rounded | bits & SIGN })
+}
+
+/// The product of two fp16 values, which single precision holds, rounded. What is indeterminate is +0.
+#[inline(always)]
+pub(super) fn mul(a: f32, b: f32, ties: Ties) -> f32 {
+    let product = a * b;
+    let rounded = round_f32(product, ties);
+    if product.is_nan() { 0.0 } else { rounded }
 }
 
 #[cfg(test)]

@@ -2,14 +2,24 @@
 //!
 //! Plain functions over slices of `f32` that hold fp16 values, one per kind of unit: the multiply-accumulate array
 //! ([`gemm`], whose meaning is [`mac`]), the elementwise engine ([`elementwise`]), its tables ([`table`]) and its
-//! reductions ([`reduce`]). `docs/simulator.md` says which rule stands on which evidence.
+//! reductions ([`reduce`]). [`Faithful`] hands them to the executor. `docs/simulator.md` says which rule stands on which
+//! evidence.
 
 pub mod elementwise;
+mod faithful;
 pub mod fp16;
 pub mod gemm;
 pub mod mac;
 pub mod reduce;
 pub mod table;
+
+pub use faithful::Faithful;
+
+/// True when a slice has an infinite element.
+#[inline(always)]
+fn is_any_infinite(values: &[f32]) -> bool {
+    values.iter().fold(0, |most, y| (y.to_bits() & 0x7fff_ffff).max(most)) == f32::INFINITY.to_bits()
+}
 
 /// How many results there were, and how many of them the arithmetic drove to infinity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

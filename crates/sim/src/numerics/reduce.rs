@@ -2,64 +2,80 @@
 //!
 //! Sums are wide: exact, and rounded to fp16 once at the end. Sources disagree on that (`docs/simulator.md`).
 
+use ferrane_cpu::{Fold, Strided};
+
+use super::elementwise::{decode, wide};
 use super::fp16::{self, Ties};
 use super::gemm::{ShapeError, check};
 use super::table::{Generation, Unary};
 use super::{Saturation, dispatch};
 
-/// Reductions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "MIL's names")]
-pub enum Reduce {
-    Sum,
-    Mean,
-    Max,
-    Min,
-    SumSquare,
-}
+/// Columns that are reduced side by side.
+const LANES: usize = 32;
 
-/// Reduces the middle axis of `x`, `[outer, length, inner]` with `outer` what is left over, to `[outer, inner]`.
+/// Reduces the rows of `x` to one number a column.
 ///
 /// # Errors
 /// [`ShapeError`] if the sizes don't match.
-pub fn reduce(
-    op: Reduce,
-    x: &[f32],
-    (length, inner): (usize, usize),
-    out: &mut [f32],
-    ties: Ties,
-) -> Result<Saturation, ShapeError> {
-    let plane = length * inner;
-    check("the operand", x.len(), out.len().checked_div(inner).unwrap_or(0) * plane)?;
-    let mut saturation = Saturation::default();
-    let mut sums = vec![0f64; inner];
-    for (x, out) in x.chunks_exact(plane.max(1)).zip(out.chunks_exact_mut(inner.max(1))) {
-        let start = match op {
-            Reduce::Max => f64::NEG_INFINITY,
-            Reduce::Min => f64::INFINITY,
-            Reduce::Sum | Reduce::Mean | Reduce::SumSquare => 0.0,
-        };
-        sums.fill(start);
-        for row in x.chunks_exact(inner) {
-            for (sum, x) in sums.iter_mut().zip(row) {
-                let x = if x.is_nan() { f64::INFINITY } else { f64::from(*x) };
-                *sum = match op {
-                    Reduce::Sum | Reduce::Mean => *sum + x,
-                    // The square is a result of the elementwise engine.
-                    Reduce::SumSquare => *sum + f64::from(fp16::round(x * x, ties)),
-                    Reduce::Max => sum.max(x),
-                    Reduce::Min => sum.min(x),
-                };
-            }
-        }
-        let share = if op == Reduce::Mean { 1.0 / length as f64 } else { 1.0 };
-        for (y, sum) in out.iter_mut().zip(&sums) {
-            *y = if sum.is_nan() { 0.0 } else { fp16::round(sum * share, ties) };
-            saturation.results += 1;
+pub fn fold(op: Fold, x: Strided<'_>, out: &mut [f32], ties: Ties) -> Result<Saturation, ShapeError> {
+    check("the output", out.len(), x.columns)?;
+    let reach = match x.rows * x.columns {
+        0 => 0,
+        _ => (x.rows - 1) * x.row + (x.columns - 1) * x.column + 1,
+    };
+    check("the operand", x.data.len().min(reach), reach)?;
+    let mut saturation = Saturation { results: out.len() as u64, saturated: 0 };
+    for (first, out) in out.chunks_mut(LANES).enumerate().map(|(i, out)| (i * LANES, out)) {
+        let sums = dispatch(
+            #[inline(always)]
+            || match op {
+                Fold::Sum | Fold::Mean => columns(x, first..first + out.len(), 0.0, |sum, x| sum + x),
+                Fold::Max => columns(x, first..first + out.len(), f64::NEG_INFINITY, f64::max),
+                Fold::Min => columns(x, first..first + out.len(), f64::INFINITY, f64::min),
+            },
+        );
+        let share = if op == Fold::Mean { 1.0 / x.rows as f64 } else { 1.0 };
+        for (y, sum) in out.iter_mut().zip(sums) {
+            *y = wide(sum * share, ties);
             saturation.saturated += u64::from(y.is_infinite() && sum.is_finite());
         }
     }
     Ok(saturation)
+}
+
+/// Reduces some columns. Doubles hold every sum of up to 2¹² fp16 values exactly, and of more if they are not extreme.
+#[inline(always)]
+fn columns(
+    x: Strided<'_>,
+    range: std::ops::Range<usize>,
+    start: f64,
+    f: impl Fn(f64, f64) -> f64,
+) -> [f64; LANES] {
+    let mut sums = [start; LANES];
+    let each = |sums: &mut [f64], row: &[f32]| {
+        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum = f(*sum, f64::from(decode(*x))));
+    };
+    if x.column == 1 {
+        for row in 0..x.rows {
+            each(&mut sums, &x.data[row * x.row..][range.clone()]);
+        }
+    } else if x.row == 1 {
+        // A column's elements are neighbours: partial results side by side, then those.
+        for (to, column) in range.enumerate() {
+            let mut lanes = [start; LANES];
+            for part in x.data[column * x.column..][..x.rows].chunks(LANES) {
+                each(&mut lanes, part);
+            }
+            sums[to] = lanes.into_iter().fold(start, &f);
+        }
+    } else {
+        for (to, column) in range.enumerate() {
+            for row in 0..x.rows {
+                sums[to] = f(sums[to], f64::from(decode(x.data[row * x.row + column * x.column])));
+            }
+        }
+    }
+    sums
 }
 
 /// Softmax of each row of `length` numbers: the maximum comes off first, then the exponential's table, a sum, the
@@ -89,28 +105,47 @@ pub fn softmax(
 
 #[inline(always)]
 fn softmax_row(x: &[f32], out: &mut [f32], exp: &[f32], inverse: &[f32], ties: Ties) {
-    let decode = |x: f32| if x.is_nan() { f32::INFINITY } else { x };
     let look_up = |image: &[f32], x: f32| image[usize::from(fp16::bits(x))];
-    let most = x.iter().fold(f32::NEG_INFINITY, |most, x| if decode(*x) > most { decode(*x) } else { most });
-    for (y, x) in out.iter_mut().zip(x) {
-        // Two infinities differ by +0.
-        let below = f64::from(decode(*x)) - f64::from(most);
-        *y = if below.is_nan() { 0.0 } else { fp16::round(below, ties) };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for part in x.chunks(LANES) {
+        lanes
+            .iter_mut()
+            .zip(part)
+            .for_each(|(most, x)| *most = if decode(*x) > *most { decode(*x) } else { *most });
+    }
+    let most = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    match ties {
+        Ties::Away => out.iter_mut().zip(x).for_each(|(y, x)| *y = fp16::add_away(decode(*x), -most)),
+        Ties::Even => {
+            out.iter_mut().zip(x).for_each(|(y, x)| *y = wide(f64::from(decode(*x)) - f64::from(most), ties));
+        }
     }
     out.iter_mut().for_each(|y| *y = look_up(exp, *y));
-    let sum = out.iter().map(|y| f64::from(*y)).sum();
-    let scale = f64::from(look_up(inverse, fp16::round(sum, ties)));
-    out.iter_mut().for_each(|y| *y = fp16::round(f64::from(*y) * scale, ties));
+    let mut sums = [0f64; LANES];
+    for part in out.chunks(LANES) {
+        sums.iter_mut().zip(part).for_each(|(sum, y)| *sum += f64::from(*y));
+    }
+    let scale = look_up(inverse, fp16::round(sums.into_iter().sum(), ties));
+    out.iter_mut().for_each(|y| *y = fp16::mul(*y, scale, ties));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(
+        op: Fold,
+        data: &[f32],
+        (rows, columns): (usize, usize),
+        (row, column): (usize, usize),
+    ) -> Vec<f32> {
+        let mut y = vec![f32::NAN; columns];
+        fold(op, Strided { data, rows, columns, row, column }, &mut y, Ties::Away).unwrap();
+        y
+    }
+
     fn sum(x: &[f32]) -> f32 {
-        let mut y = [0.0];
-        reduce(Reduce::Sum, x, (x.len(), 1), &mut y, Ties::Away).unwrap();
-        y[0]
+        of(Fold::Sum, x, (x.len(), 1), (1, x.len()))[0]
     }
 
     #[test]
@@ -123,19 +158,27 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_axis_goes() {
-        let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0];
-        let of = |op| {
-            let mut y = [0.0; 4];
-            reduce(op, &x, (3, 2), &mut y, Ties::Away).unwrap();
-            y
-        };
-        assert_eq!(of(Reduce::Sum), [9.0, 12.0, 27.0, 30.0]);
-        assert_eq!(of(Reduce::Mean), [3.0, 4.0, 9.0, 10.0]);
-        assert_eq!(of(Reduce::Max), [5.0, 6.0, 11.0, 12.0]);
-        assert_eq!(of(Reduce::Min), [1.0, 2.0, 7.0, 8.0]);
-        assert_eq!(of(Reduce::SumSquare), [35.0, 56.0, 251.0, 308.0]);
-        assert!(reduce(Reduce::Sum, &x, (5, 2), &mut [0.0; 4], Ties::Away).is_err());
+    fn rows_go_whatever_their_strides() {
+        let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        for (op, y) in [
+            (Fold::Sum, [9.0, 12.0]),
+            (Fold::Mean, [3.0, 4.0]),
+            (Fold::Max, [5.0, 6.0]),
+            (Fold::Min, [1.0, 2.0]),
+        ] {
+            assert_eq!(of(op, &x, (3, 2), (2, 1)), y);
+            let turned = [1.0, 3.0, 5.0, 2.0, 4.0, 6.0];
+            assert_eq!(of(op, &turned, (3, 2), (1, 3)), y);
+            let apart = [1.0, 0.0, 2.0, 0.0, 3.0, 0.0, 4.0, 0.0, 5.0, 0.0, 6.0];
+            assert_eq!(of(op, &apart, (3, 2), (4, 2)), y);
+        }
+        assert_eq!(of(Fold::Sum, &[f32::INFINITY, f32::NEG_INFINITY], (2, 1), (1, 1)), [0.0]);
+        assert_eq!(of(Fold::Max, &[f32::NAN, 1.0], (2, 1), (1, 1)), [f32::INFINITY]);
+        let short = Strided { data: &x, rows: 4, columns: 2, row: 2, column: 1 };
+        assert!(fold(Fold::Sum, short, &mut [0.0; 2], Ties::Away).is_err());
+        let many: Vec<f32> = (0..70 * 3).map(|i| i as f32).collect();
+        let expected: Vec<f32> = (0..70).map(|c| (c * 3 + 70 * 3) as f32).collect();
+        assert_eq!(of(Fold::Sum, &many, (3, 70), (70, 1)), expected);
     }
 
     #[test]

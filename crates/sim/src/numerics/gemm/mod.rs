@@ -14,7 +14,9 @@
 mod pack;
 mod tile;
 
-use super::{Saturation, fp16::Ties, mac};
+use rayon::prelude::*;
+
+use super::{Saturation, fp16::Ties, is_any_infinite, mac};
 use pack::{PANEL, Panel, Rows};
 
 /// A matrix of fp16 values held as `f32`, in place and strided.
@@ -84,73 +86,92 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// The right-hand operand of products, decoded and packed once for any number of left-hand rows.
+/// The left-hand operand of products, decoded and packed once for any number of right-hand ones.
 #[derive(Clone, Debug)]
-pub struct Packed {
+pub struct Prepared {
+    rows: usize,
     depth: usize,
-    columns: usize,
-    panels: Vec<Panel>,
+    kernel: tile::Kernel,
+    tiles: Vec<Rows>,
 }
 
-impl Packed {
-    /// Packs `b`, `[k, n]`.
-    #[must_use]
-    pub fn new(b: Matrix<'_>) -> Self {
-        let panels = (0..b.columns).step_by(PANEL).map(|first| Panel::new(&b, first)).collect();
-        Packed { depth: b.rows, columns: b.columns, panels }
+impl Prepared {
+    /// Packs `a`, `[m, k]`, on `parts` threads. `bias` has one number a row, from which its sums start.
+    ///
+    /// # Errors
+    /// [`ShapeError`] if the bias does not match.
+    pub fn new(a: Matrix<'_>, bias: Option<&[f32]>, parts: usize) -> Result<Self, ShapeError> {
+        if let Some(bias) = bias {
+            check("the bias", bias.len(), a.rows)?;
+        }
+        let kernel = tile::Kernel::best();
+        let pack = |tile: usize| {
+            let first = tile * kernel.rows;
+            Rows::new(&a, bias, first..a.rows.min(first + kernel.rows), kernel.rows)
+        };
+        let tiles = a.rows.div_ceil(kernel.rows);
+        let tiles = (0..tiles).into_par_iter().with_min_len(share(tiles, parts)).map(pack).collect();
+        Ok(Self { rows: a.rows, depth: a.columns, kernel, tiles })
     }
-}
 
-/// `a · b + bias` through the multiply-accumulate unit: `a` is `[m, k]`, `b` is `[k, n]`, `bias` has one number a row,
-/// `out` is `[m, n]` with rows `out_stride` apart. Products are added in the order of `k`; what is finite does not depend
-/// on it. Rows are independent, so splitting them between threads changes nothing.
-///
-/// # Errors
-/// [`ShapeError`] if the operands don't match.
-pub fn mac_gemm(
-    a: Matrix<'_>,
-    b: &Packed,
-    bias: Option<&[f32]>,
-    out: &mut [f32],
-    out_stride: usize,
-    ties: Ties,
-) -> Result<Saturation, ShapeError> {
-    check("the depth", a.columns, b.depth)?;
-    if let Some(bias) = bias {
-        check("the bias", bias.len(), a.rows)?;
+    /// `a · b + bias` through the multiply-accumulate unit, on `parts` threads: `b` is `[k, n]` and `out` `[m, n]`. Products
+    /// are added in the order of `k`; what is finite does not depend on it. Every result is computed by one thread alone.
+    ///
+    /// # Errors
+    /// [`ShapeError`] if the operands don't match.
+    pub fn times(
+        &self,
+        b: Matrix<'_>,
+        out: &mut [f32],
+        ties: Ties,
+        parts: usize,
+    ) -> Result<Saturation, ShapeError> {
+        check("the depth", b.rows, self.depth)?;
+        check("the output", out.len(), self.rows * b.columns)?;
+        if out.is_empty() {
+            return Ok(Saturation::default());
+        }
+        let panels = b.columns.div_ceil(PANEL);
+        let pack = |panel: usize| Panel::new(&b, panel * PANEL);
+        let panels: Vec<Panel> =
+            (0..panels).into_par_iter().with_min_len(share(panels, parts)).map(pack).collect();
+        let tiles = share(self.tiles.len(), parts);
+        let saturated = out
+            .par_chunks_mut(tiles * self.kernel.rows * b.columns)
+            .zip(self.tiles.par_chunks(tiles))
+            .map(|(out, tiles)| self.part(tiles, &panels, b.columns, out, ties))
+            .sum();
+        Ok(Saturation { results: out.len() as u64, saturated })
     }
-    if b.columns == 0 || a.rows == 0 {
-        return Ok(Saturation::default());
-    }
-    if out_stride < b.columns || out.len() < (a.rows - 1) * out_stride + b.columns {
-        check("the output", out.len(), (a.rows - 1) * out_stride.max(b.columns) + b.columns)?;
-    }
-    let mut saturation = Saturation::default();
-    let kernel = tile::Kernel::best();
-    // Rows that stay in the second-level cache while all panels pass.
-    let block = ((1 << 17) / (a.columns.max(1) * 4 * kernel.rows)).max(1) * kernel.rows;
-    for first in (0..a.rows).step_by(block) {
-        let last = a.rows.min(first + block);
-        let tiles: Vec<Rows> = (first..last)
-            .step_by(kernel.rows)
-            .map(|row| Rows::new(&a, bias, row..last.min(row + kernel.rows), kernel.rows))
-            .collect();
-        for (p, panel) in b.panels.iter().enumerate() {
-            let columns = PANEL.min(b.columns - p * PANEL);
-            for rows in &tiles {
-                let into = |row: usize| (rows.first + row) * out_stride + p * PANEL;
-                let mut results = [[0.0; PANEL]; tile::MAX_ROWS];
-                kernel.run(rows, panel, ties, &mut results);
-                for (row, result) in results.iter().enumerate().take(rows.len) {
-                    out[into(row)..][..columns].copy_from_slice(&result[..columns]);
-                    saturation.results += columns as u64;
-                    saturation.saturated +=
-                        result[..columns].iter().filter(|y| y.is_infinite()).count() as u64;
+
+    /// The rows of some tiles. Returns how many results saturated.
+    fn part(&self, tiles: &[Rows], panels: &[Panel], columns: usize, out: &mut [f32], ties: Ties) -> u64 {
+        // Rows that stay in the second-level cache while all panels pass.
+        let block = ((1 << 17) / (self.depth.max(1) * self.kernel.rows)).max(1);
+        let mut saturated = 0;
+        for (tiles, out) in tiles.chunks(block).zip(out.chunks_mut(block * self.kernel.rows * columns)) {
+            for (p, panel) in panels.iter().enumerate() {
+                let width = PANEL.min(columns - p * PANEL);
+                for (tile, rows) in tiles.iter().enumerate() {
+                    let mut results = [[0.0; PANEL]; tile::MAX_ROWS];
+                    self.kernel.run(rows, panel, ties, &mut results);
+                    for (row, result) in results.iter().enumerate().take(rows.len) {
+                        let at = (tile * self.kernel.rows + row) * columns + p * PANEL;
+                        out[at..][..width].copy_from_slice(&result[..width]);
+                        if is_any_infinite(&result[..width]) {
+                            saturated += rows.saturated(row, panel, &result[..width]);
+                        }
+                    }
                 }
             }
         }
+        saturated
     }
-    Ok(saturation)
+}
+
+/// How many of `items` each of `parts` takes.
+fn share(items: usize, parts: usize) -> usize {
+    items.div_ceil(parts.max(1)).max(1)
 }
 
 pub(crate) fn check(what: &'static str, given: usize, wanted: usize) -> Result<(), ShapeError> {

@@ -104,7 +104,6 @@ fn minimum(mut low: [f32; PANEL]) -> f32 {
 /// A few rows of the left-hand operand.
 #[derive(Clone, Debug)]
 pub(super) struct Rows {
-    pub(super) first: usize,
     pub(super) len: usize,
     /// For each k, one number a row: the decoded weight in units with its last bit raised.
     pub(super) weights: Vec<f32>,
@@ -146,7 +145,21 @@ impl Rows {
         let bias = (0..height)
             .map(|r| bias.filter(|_| r < rows.len()).map_or(0, |bias| units(bias[rows.start + r])))
             .collect();
-        Rows { first: rows.start, len: rows.len(), weights, enough, bias, bounds }
+        Rows { len: rows.len(), weights, enough, bias, bounds }
+    }
+
+    /// How many infinite results of a row come from finite operands: those whose row and column decode to none of
+    /// 65536 or more.
+    pub(super) fn saturated(&self, row: usize, panel: &Panel, results: &[f32]) -> u64 {
+        const INFINITE: f32 = 65536.0;
+        let height = self.weights.len().checked_div(self.enough.len()).unwrap_or(1).max(1);
+        let bias = self.bias[row].unsigned_abs() as f64 >= f64::from(INFINITE) * UNITS;
+        let weights = self.weights.iter().skip(row).step_by(height);
+        if bias || weights.into_iter().any(|w| lowered(*w).abs() >= INFINITE * UNITS as f32) {
+            return 0;
+        }
+        let finite = |c: &usize| panel.values.iter().skip(*c).step_by(PANEL).all(|x| x.abs() < INFINITE);
+        (0..results.len()).filter(|&c| results[c].is_infinite()).filter(finite).count() as u64
     }
 
     /// How many products can be added up before a sum might leave the range of [`SMALL`], and whether it is sure

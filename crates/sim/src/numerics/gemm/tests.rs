@@ -41,7 +41,7 @@ fn by_definition(a: &Matrix<'_>, b: &Matrix<'_>, bias: Option<&[f32]>, ties: Tie
 
 fn fast(a: Matrix<'_>, b: Matrix<'_>, bias: Option<&[f32]>, ties: Ties) -> (Vec<u32>, Saturation) {
     let mut out = vec![f32::NAN; a.rows * b.columns];
-    let saturation = mac_gemm(a, &Packed::new(b), bias, &mut out, b.columns, ties).unwrap();
+    let saturation = Prepared::new(a, bias, 1).unwrap().times(b, &mut out, ties, 1).unwrap();
     (out.iter().map(|y| y.to_bits()).collect(), saturation)
 }
 
@@ -138,18 +138,22 @@ fn strides_threads_and_the_order_of_products_change_nothing() {
     );
     assert_eq!(order.0, expected);
 
-    let right = Packed::new(packed);
-    for threads in [1, 2, 3, 5] {
+    for parts in [1, 2, 3, 5, 100] {
         let mut out = vec![0.0; m * n];
-        let rows = m.div_ceil(threads);
-        std::thread::scope(|scope| {
-            for (a, out) in a.chunks(rows * k).zip(out.chunks_mut(rows * n)) {
-                let part = Matrix::new(a, (a.len() / k, k), (k, 1)).unwrap();
-                let right = &right;
-                scope.spawn(move || mac_gemm(part, right, None, out, n, Ties::Away).unwrap());
-            }
-        });
-        assert_eq!(out.iter().map(|y| y.to_bits()).collect::<Vec<_>>(), expected, "{threads} threads");
+        Prepared::new(straight, None, parts).unwrap().times(packed, &mut out, Ties::Away, parts).unwrap();
+        assert_eq!(out.iter().map(|y| y.to_bits()).collect::<Vec<_>>(), expected, "{parts} parts");
+    }
+}
+
+#[test]
+fn what_was_infinite_already_does_not_count() {
+    let b = [300.0, 1.0, f32::INFINITY];
+    let b = Matrix::new(&b, (1, 3), (3, 1)).unwrap();
+    for (a, saturated) in [(300.0, 1), (f32::INFINITY, 0)] {
+        let a = [a];
+        let (y, counted) = fast(Matrix::new(&a, (1, 1), (1, 1)).unwrap(), b, None, Ties::Away);
+        assert_eq!(counted.saturated, saturated);
+        assert!(f32::from_bits(y[0]).is_infinite() && f32::from_bits(y[2]).is_infinite());
     }
 }
 
@@ -160,8 +164,11 @@ fn operands_that_do_not_fit_are_errors() {
     assert_eq!(short.to_string(), "a 2×4 matrix of strides 4 and 1 does not fit 6 numbers");
     assert!(Matrix::new(&data, (usize::MAX, 2), (usize::MAX, 1)).is_err());
     let a = Matrix::new(&data, (2, 3), (3, 1)).unwrap();
-    let b = Packed::new(Matrix::new(&data, (2, 3), (3, 1)).unwrap());
-    assert!(mac_gemm(a, &b, None, &mut [0.0; 9], 3, Ties::Away).is_err());
+    let left = Prepared::new(a, None, 1).unwrap();
+    assert!(left.times(a, &mut [0.0; 6], Ties::Away, 1).is_err());
+    let b = Matrix::new(&data, (3, 2), (2, 1)).unwrap();
+    assert!(left.times(b, &mut [0.0; 5], Ties::Away, 1).is_err());
+    assert!(Prepared::new(a, Some(&[0.0; 3]), 1).is_err());
 }
 
 #[test]

@@ -25,7 +25,7 @@ const SHIFT: f32 = 12_582_912.0;
 type Run = std::ops::Range<usize>;
 
 /// The kernels of this machine.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Kernel {
     /// Rows it takes at once.
     pub(super) rows: usize,
@@ -105,9 +105,25 @@ impl Kernel {
 fn finish(sums: &Sums, ties: Ties, results: &mut Results) {
     for (result, sums) in results.iter_mut().zip(sums) {
         for (y, sum) in result.iter_mut().zip(sums) {
-            *y = fp16::round(f64::from(*sum) * (1.0 / UNITS), ties);
+            *y = rounded(*sum, ties);
         }
     }
+}
+
+/// A sum in units, rounded to eleven significant bits, as a number. All below 2⁻⁵ is exact already.
+#[inline(always)]
+fn rounded(sum: i32, ties: Ties) -> f32 {
+    let magnitude = sum.unsigned_abs();
+    // The exponent of the nearest `f32`: one too high just below a power of two, which is what rounding makes of it too.
+    let exponent = (magnitude as f32).to_bits() >> 23;
+    let shift = exponent.max(127 + 10) - (127 + 10);
+    let half = (1u32 << shift) >> 1;
+    let carry = match ties {
+        Ties::Away => half,
+        Ties::Even => half.wrapping_sub(u32::from(half > 0)) + (magnitude >> shift & u32::from(half > 0)),
+    };
+    let kept = (magnitude + carry) >> shift << shift;
+    kept as f32 * (1.0 / UNITS as f32) * if sum < 0 { -1.0 } else { 1.0 }
 }
 
 /// One row in double precision and in order; a sum stays where it first overflowed.

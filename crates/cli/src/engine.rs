@@ -34,17 +34,21 @@ pub(crate) fn open(
                 .to_owned(),
         )),
         EngineChoice::Sim | EngineChoice::Auto => {
-            if numerics == Numerics::Faithful {
-                return Err(Failure::Usage(
-                    "`numerics` faithful: this version simulates only `fast` (fp16 results, fp32 accumulation)"
-                        .to_owned(),
-                ));
-            }
             let profile =
                 Profile::built_in(chip).map_err(|error| Failure::Usage(format!("`chip`: {error}")))?;
-            let title = format!("sim ({}, {numerics})", profile.name);
-            Ok((Arc::new(SimEngine::new(profile, threads())), title))
+            let engine = SimEngine::new(profile, threads()).with_numerics(simulated(numerics));
+            let caveat = engine.caveat().map_or(String::new(), |caveat| format!("; {caveat}"));
+            let title = format!("sim ({}, {numerics}{caveat})", engine.profile().name);
+            Ok((Arc::new(engine), title))
         }
+    }
+}
+
+/// A run's numerics as the simulator has them.
+pub(crate) fn simulated(numerics: Numerics) -> ferrane_sim::Numerics {
+    match numerics {
+        Numerics::Fast => ferrane_sim::Numerics::Fast,
+        Numerics::Faithful => ferrane_sim::Numerics::Faithful,
     }
 }
 

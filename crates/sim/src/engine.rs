@@ -5,20 +5,31 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use ferrane_cpu::{HostKernel, Numerics, Options};
+use ferrane_cpu::{HostKernel, Options};
 use ferrane_engine::{
-    Clock, Engine, EngineError, Kernel, Port, Profile, Status, Surface, SurfaceError, Usage, WeightFiles,
-    cost,
+    Clock, Engine, EngineError, Kernel, OpSaturation, Port, Profile, Status, Surface, SurfaceError, Usage,
+    WeightFiles, cost,
 };
-use ferrane_mil::Verified;
+use ferrane_mil::{Program, Verified, pass::decompose_attention, verify};
 
-use crate::rules;
+use crate::{numerics::Faithful, rules, silent};
+
+/// How the simulated engine computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Numerics {
+    /// Every op's result is rounded to its MIL type, ties to even; sums are fp32.
+    #[default]
+    Fast,
+    /// As the chip was measured to compute: [`Faithful`].
+    Faithful,
+}
 
 /// A simulated Neural Engine with the limits, quirks and slots of a profile.
 #[derive(Clone, Debug)]
 pub struct SimEngine {
     profile: Arc<Profile>,
     threads: usize,
+    numerics: Numerics,
     used: Arc<Used>,
 }
 
@@ -40,7 +51,21 @@ impl SimEngine {
     /// A simulation of `profile` computed on `threads` threads. Clones are of one process: they share its slots and count
     /// of compiles.
     pub fn new(profile: Profile, threads: usize) -> Self {
-        Self { profile: Arc::new(profile), threads, used: Arc::default() }
+        Self { profile: Arc::new(profile), threads, numerics: Numerics::Fast, used: Arc::default() }
+    }
+
+    /// The same engine, computing otherwise.
+    #[must_use]
+    pub fn with_numerics(self, numerics: Numerics) -> Self {
+        Self { numerics, ..self }
+    }
+
+    /// What to know of its numerics before trusting them, for a chip whose arithmetic is not known well enough.
+    pub fn caveat(&self) -> Option<&'static str> {
+        match self.numerics {
+            Numerics::Fast => None,
+            Numerics::Faithful => Faithful::caveat(&self.profile),
+        }
     }
 
     fn title(&self) -> String {
@@ -63,6 +88,27 @@ impl SimEngine {
         }
     }
 
+    /// What computes the program as the chip does, its silent quirks included.
+    fn kernel(&self, program: &Verified, weights: &WeightFiles) -> Result<HostKernel, EngineError> {
+        let refuse = |reason: String| EngineError::Compile {
+            engine: self.title(),
+            program: program.main().name.clone(),
+            reason,
+        };
+        let mut function = silent::rewrite(program.main(), &self.profile);
+        let numerics = match self.numerics {
+            Numerics::Fast => ferrane_cpu::Numerics::Declared,
+            Numerics::Faithful => {
+                function = decompose_attention(&function).map_err(|e| refuse(e.to_string()))?;
+                ferrane_cpu::Numerics::Arithmetic(Arc::new(Faithful::of(&self.profile)))
+            }
+        };
+        let program = Program { functions: vec![function], ..program.program().clone() };
+        let program = verify(program).map_err(|errors| refuse(joined(&errors)))?;
+        let options = Options { numerics, threads: self.threads };
+        HostKernel::compile(&self.title(), &program, weights, options)
+    }
+
     /// Loads a compiled program; once more if it fails, as a slot may just be coming free.
     fn load(&self, program: &str) -> Result<Slot, EngineError> {
         self.take_slot(program).or_else(|_| self.take_slot(program))
@@ -81,6 +127,10 @@ impl SimEngine {
             _ => Ok(slot),
         }
     }
+}
+
+fn joined(errors: &[impl ToString]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// A loaded program's slot, free again when dropped.
@@ -109,8 +159,7 @@ impl Engine for SimEngine {
         rules::compile(program, &self.profile)?;
         let name = program.main().name.clone();
         self.count_compile(&name)?;
-        let options = Options { numerics: Numerics::Declared, threads: self.threads };
-        let kernel = HostKernel::compile(&self.title(), program, weights, options)?;
+        let kernel = self.kernel(program, weights)?;
         let slot = self.load(&name)?;
         // A profile need not have the figures of the cost model.
         let cost = cost::estimate(program.main(), &self.profile).ok();
@@ -171,6 +220,10 @@ impl Kernel for SimKernel {
         self.kernel.evaluate(&inputs, &outputs)?;
         self.slot.0.pass(self.evaluation);
         Ok(())
+    }
+
+    fn take_saturation(&mut self) -> Vec<OpSaturation> {
+        self.kernel.take_saturation()
     }
 
     fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError> {

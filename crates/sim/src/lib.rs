@@ -2,10 +2,12 @@
 //! executor.
 //!
 //! The simulator refuses what the profile says the chip refuses, with the framework's error; it binds surfaces as the
-//! framework binds them, wrong data included; and every op's result is rounded to its MIL type.
+//! framework binds them, wrong data included; and it computes either every op's result rounded to its MIL type, or as the
+//! chip was measured to compute.
 
 mod engine;
 pub mod numerics;
 mod rules;
+mod silent;
 
-pub use engine::SimEngine;
+pub use engine::{Numerics, SimEngine};

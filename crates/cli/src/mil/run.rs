@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use ferrane_cpu::{CompileError, Executable, Options};
-use ferrane_engine::{Engine as _, Port, Profile, Surface, WeightFiles};
+use ferrane_engine::{Engine as _, Port, Surface, WeightFiles};
 use ferrane_mil::pass::{flatten_ports, order_ports};
 use ferrane_mil::{DType, Function, Program, TensorType, ValueId, Verified, verify};
 use ferrane_sim::SimEngine;
@@ -38,7 +38,8 @@ pub(crate) struct Args {
     /// What executes it
     #[arg(long, value_name = "ENGINE", default_value = "cpu")]
     engine: Which,
-    /// f32 keeps all values in fp32; fast rounds every result to its MIL type (cpu: default f32; sim: always fast)
+    /// f32 keeps all values in fp32 (cpu, its default); fast rounds every result to its MIL type (both; the default of
+    /// sim); faithful computes as the chip was measured to (sim)
     #[arg(long, value_name = "NUMERICS")]
     numerics: Option<Keep>,
     /// The chip that sim follows
@@ -58,6 +59,7 @@ enum Which {
 enum Keep {
     F32,
     Fast,
+    Faithful,
 }
 
 fn parse_input(text: &str) -> Result<(String, PathBuf), String> {
@@ -71,9 +73,19 @@ fn parse_input(text: &str) -> Result<(String, PathBuf), String> {
 type Outputs = Vec<(String, TensorType, Vec<f32>)>;
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    if args.engine == Which::Sim && args.numerics == Some(Keep::F32) {
-        return Err(Failure::usage("`numerics` f32: the simulated engine rounds as the real one; use fast"));
-    }
+    let numerics = match (args.engine, args.numerics) {
+        (Which::Cpu, Some(Keep::Faithful)) => {
+            return Err(Failure::usage("`numerics` faithful: the CPU computes as it does; use --engine sim"));
+        }
+        (Which::Sim, Some(Keep::F32)) => {
+            return Err(Failure::usage(
+                "`numerics` f32: the simulated engine rounds as the real one; use fast or faithful",
+            ));
+        }
+        (Which::Cpu, None) => Keep::F32,
+        (Which::Sim, None) => Keep::Fast,
+        (_, Some(numerics)) => numerics,
+    };
     let model = source::load(&args.path).map_err(LoadError::into_failure)?;
     let program = source::verified(&model, &args.path)?;
     refuse_huge(program.main())?;
@@ -81,13 +93,23 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let weights = FolderWeights::new(&model.folder);
     let outputs = match args.engine {
         Which::Cpu => {
-            let numerics = match args.numerics {
-                Some(Keep::Fast) => ferrane_cpu::Numerics::Declared,
-                Some(Keep::F32) | None => ferrane_cpu::Numerics::F32,
+            let numerics = match numerics {
+                Keep::F32 => ferrane_cpu::Numerics::F32,
+                Keep::Fast | Keep::Faithful => ferrane_cpu::Numerics::Declared,
             };
             on_cpu(program.main(), &weights, &inputs, numerics)?
         }
-        Which::Sim => on_sim(&program, &weights, &inputs, profile(&args.chip)?)?,
+        Which::Sim => {
+            let numerics = match numerics {
+                Keep::Faithful => ferrane_sim::Numerics::Faithful,
+                Keep::F32 | Keep::Fast => ferrane_sim::Numerics::Fast,
+            };
+            let engine = SimEngine::new(profile(&args.chip)?, threads()).with_numerics(numerics);
+            if let Some(caveat) = engine.caveat() {
+                eprintln!("{}: {caveat}", engine.profile().name);
+            }
+            on_sim(&program, &weights, &inputs, &engine)?
+        }
     };
     write_outputs(&args.out, &outputs)?;
     Ok(ExitCode::SUCCESS)
@@ -206,7 +228,7 @@ fn on_sim(
     program: &Verified,
     files: &FolderWeights,
     inputs: &[Vec<f32>],
-    profile: Profile,
+    engine: &SimEngine,
 ) -> Result<Outputs, Failure> {
     let declared = program.main();
     let function = order_ports(&flatten_ports(declared, 1).map_err(Failure::failed)?);
@@ -220,8 +242,7 @@ fn on_sim(
     for path in weights::paths(flat.program()) {
         weights.insert(path.clone(), files.file(&path).map_err(Failure::Failed)?.to_vec());
     }
-    let equal = profile.ports.equal_allocation.value;
-    let engine = SimEngine::new(profile, threads());
+    let equal = engine.profile().ports.equal_allocation.value;
     let mut kernel = engine.compile(&flat, &weights).map_err(Failure::failed)?;
     let surfaces = |ports: &[Port]| {
         let most = ports.iter().map(Port::bytes).max().unwrap_or(0);

@@ -90,8 +90,8 @@ pub(crate) fn expect(f: &Function, inputs: &[Vec<f32>], declared: bool) -> Vec<V
 pub(crate) fn check(f: &Function, seed: u64, positive: bool) {
     let inputs = inputs(f, &mut Random(seed), positive);
     for (numerics, tolerance) in [(Numerics::F32, 1e-5), (Numerics::Declared, 2e-3)] {
-        let expected = expect(f, &inputs, numerics == Numerics::Declared);
-        let mut executable = Executable::compile(f, &NoWeights, options(numerics, 1)).unwrap();
+        let expected = expect(f, &inputs, matches!(numerics, Numerics::Declared));
+        let mut executable = Executable::compile(f, &NoWeights, options(numerics.clone(), 1)).unwrap();
         let one = run_compiled(f, &mut executable, &inputs);
         for ((given, expected), &v) in one.iter().zip(&expected).zip(&f.outputs) {
             let name = f.name_of(v);
@@ -103,8 +103,8 @@ pub(crate) fn check(f: &Function, seed: u64, positive: bool) {
             }
         }
         assert_eq!(run_compiled(f, &mut executable, &inputs), one, "a second run differs ({numerics:?})");
-        assert_eq!(run(f, &inputs, options(numerics, 2)), one, "two threads differ ({numerics:?})");
-        assert_eq!(run(f, &inputs, options(numerics, 5)), one, "five threads differ ({numerics:?})");
+        assert_eq!(run(f, &inputs, options(numerics.clone(), 2)), one, "two threads differ ({numerics:?})");
+        assert_eq!(run(f, &inputs, options(numerics.clone(), 5)), one, "five threads differ ({numerics:?})");
     }
 }
 

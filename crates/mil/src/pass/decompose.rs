@@ -15,16 +15,28 @@ use crate::{Builder, Call, CallError, Constant, DType, Function, Op, Opcode, Ope
 /// # Errors
 /// When an op of `f` does not fit its arguments.
 pub fn decompose(f: &Function) -> Result<Function, PassError> {
+    rewrite(f, &[Opcode::Silu, Opcode::Gelu, Opcode::ScaledDotProductAttention])
+}
+
+/// As [`decompose`], but attentions alone.
+///
+/// # Errors
+/// When an attention of `f` does not fit its arguments.
+pub fn decompose_attention(f: &Function) -> Result<Function, PassError> {
+    rewrite(f, &[Opcode::ScaledDotProductAttention])
+}
+
+fn rewrite(f: &Function, codes: &[Opcode]) -> Result<Function, PassError> {
     let (mut b, ops) = reopen(f);
     for op in ops {
         match op.code {
-            Opcode::Silu => silu(&mut b, f, &op)?,
-            Opcode::Gelu => gelu(&mut b, f, &op)?,
-            Opcode::ScaledDotProductAttention => attention(&mut b, f, &op)?,
-            _ => {
+            code if !codes.contains(&code) => {
                 b.append(op);
                 continue;
             }
+            Opcode::Silu => silu(&mut b, f, &op)?,
+            Opcode::Gelu => gelu(&mut b, f, &op)?,
+            _ => attention(&mut b, f, &op)?,
         }
         define(&mut b, op.result());
     }

@@ -22,7 +22,7 @@ mod widen_inputs;
 pub use clean_up::clean_up;
 pub use cse::cse;
 pub use dce::dce;
-pub use decompose::decompose;
+pub use decompose::{decompose, decompose_attention};
 pub use extract::{ExtractError, extract};
 pub use flatten_ports::flatten_ports;
 pub use fold::fold;

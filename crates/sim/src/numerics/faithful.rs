@@ -21,15 +21,12 @@ impl Faithful {
         Self { generation: if profile.numerics.ties_away.value { Generation::M4 } else { Generation::M1 } }
     }
 
-    /// What to know of it before trusting it, for a chip that was not measured well enough.
-    #[must_use]
-    pub fn caveat(profile: &Profile) -> Option<String> {
-        (profile.numerics.accumulator.value == AccumulatorKind::Tiles).then(|| {
-            format!(
-                "the arithmetic of {profile} is a best effort: its sums of products follow a rule that nobody has found, and \
-                 are computed as those of the M4 with ties to even"
-            )
-        })
+    /// What to know of it before trusting it, for a chip whose sums follow a rule that nobody has found.
+    pub(crate) fn caveat(profile: &Profile) -> Option<&'static str> {
+        let unknown = profile.numerics.accumulator.value == AccumulatorKind::Tiles;
+        unknown.then_some(
+            "a best effort: sums are the M4's with ties to even, for nobody has published this chip's rule",
+        )
     }
 
     /// A function of one operand that is not the unit's own, by what it is made of.

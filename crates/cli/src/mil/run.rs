@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             };
             let engine = SimEngine::new(profile(&args.chip)?, threads()).with_numerics(numerics);
             if let Some(caveat) = engine.caveat() {
-                eprintln!("{}: {caveat}", engine.profile().name);
+                writeln!(io::stderr(), "{}: {caveat}", engine.profile().name)?;
             }
             on_sim(&program, &weights, &inputs, &engine)?
         }

@@ -19,13 +19,16 @@ use crate::{
 /// Multiply-adds below which a product is not worth another thread.
 const PARALLEL: usize = 100_000;
 
+/// A constant operand, prepared when first used.
+pub(super) type Prepared = OnceLock<Box<dyn Left>>;
+
 /// What a product needs when an arithmetic computes it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ForeignProduct {
     /// What sums start from, one number a row: where it is, and for each product its first element.
     pub(super) bias: Option<(Access, Vec<usize>)>,
     /// For each product its left-hand operand, where that is constant and so prepared once.
-    pub(super) prepared: Option<Arc<[OnceLock<Box<dyn Left>>]>>,
+    pub(super) prepared: Option<Arc<[Prepared]>>,
     pub(super) site: usize,
 }
 

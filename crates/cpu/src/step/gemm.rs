@@ -1,6 +1,6 @@
 //! Matrix products.
 
-use std::{ops::Range, sync::OnceLock};
+use std::ops::Range;
 
 use gemm::Parallelism;
 
@@ -9,7 +9,10 @@ use crate::{
     memory::{Access, Bases},
     plan::Planner,
     simd::kernels::{Code, Instruction, Place, Plane, Run, Tile},
-    step::{Machine, foreign::ForeignProduct},
+    step::{
+        Machine,
+        foreign::{ForeignProduct, Prepared},
+    },
     team::{self, Scratch},
     view::{elements, row_major},
 };
@@ -68,7 +71,7 @@ impl GemmStep {
         let products = if shape[rank - 2] * shape[rank - 1] == 0 { 0 } else { elements(&shape[..rank - 2]) };
         let constant = |access: &Access| planner.is_constant(access.buffer);
         let prepared = (constant(&accesses[0]) && bias.as_ref().is_none_or(constant))
-            .then(|| (0..products).map(|_| OnceLock::new()).collect());
+            .then(|| (0..products).map(|_| Prepared::new()).collect());
         let foreign = (round == Round::Foreign).then(|| ForeignProduct {
             bias: bias.map(|access| {
                 let firsts = (0..products).map(|i| first(&access, i)).collect();

@@ -1,14 +1,14 @@
 //! `ferrane data`: corpora.
 
-use std::fs;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Subcommand, value_parser};
-use ferrane_model::{hf, stories};
+use ferrane_model::stories;
 
 use crate::failure::Failure;
+use crate::files;
 
 /// Make data to train on.
 #[derive(clap::Args)]
@@ -40,13 +40,9 @@ struct Stories {
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let What::Stories(Stories { out, bytes, seed }) = args.what;
-    if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent)
-            .map_err(|error| Failure::Failed(format!("cannot create {}: {error}", parent.display())))?;
-    }
     let written = stories::corpus(seed, bytes as usize);
     let text = stories::to_text(&written);
-    hf::write_atomically(&out, |writer| writer.write_all(text.as_bytes())).map_err(Failure::failed)?;
+    files::write(&out, text.as_bytes())?;
     writeln!(io::stdout(), "{}: {} stories, {} bytes", out.display(), written.len(), text.len())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,9 +5,11 @@
 mod data;
 mod engine;
 mod failure;
+mod files;
 mod generate;
 mod interrupt;
 mod mil;
+mod plan;
 mod train;
 
 use std::process::ExitCode;
@@ -28,6 +30,7 @@ enum Command {
     Generate(generate::Args),
     Data(data::Args),
     Mil(Box<mil::Args>),
+    Plan(Box<plan::Args>),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::run(args),
         Command::Data(args) => data::run(args),
         Command::Mil(args) => mil::run(*args),
+        Command::Plan(args) => plan::run(*args),
     };
     match done {
         Ok(code) => code,

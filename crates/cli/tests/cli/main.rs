@@ -2,5 +2,6 @@
 
 mod bad_input;
 mod commands;
+mod plan;
 mod resume;
 mod support;

@@ -2,7 +2,7 @@
 
 use ferrane_mil::{
     DType, Function, Program, Verified, VerifyError,
-    pass::{PassError, lower_to_fp16, order_ports, widen_inputs},
+    pass::{PassError, lower_to_fp16, order_ports, order_products, widen_inputs},
     verify,
 };
 
@@ -55,7 +55,7 @@ pub fn legalise(function: Function, profile: &Profile) -> Result<Verified, Legal
 
 fn rewrite(mut function: Function, profile: &Profile) -> Result<Function, PassError> {
     if profile.compute.value == DType::Fp16 {
-        function = lower_to_fp16(&function)?;
+        function = lower_to_fp16(&order_products(&function)?)?;
     }
     let least = profile.limits.min_input_width.value;
     if least > 1 {

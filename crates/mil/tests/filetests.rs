@@ -214,6 +214,7 @@ fn apply(name: &str, program: &Program) -> Result<Program, String> {
         "uniform_outputs" => pass::uniform_outputs,
         "order_ports" => |f| Ok(pass::order_ports(f)),
         "lower_to_fp16" => pass::lower_to_fp16,
+        "order_products" => pass::order_products,
         "widen_inputs_32" => |f| pass::widen_inputs(f, 32),
         "flatten_ports" => |f| pass::flatten_ports(f, 1),
         "weights_to_inputs" => |f| Ok(pass::weights_to_inputs(f)?.function),

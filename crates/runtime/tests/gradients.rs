@@ -145,6 +145,29 @@ fn the_simulated_engine_agrees_to_fp16_rounding() {
     }
 }
 
+/// The embeddings of a model that was never trained are small: what the norms' backward passes multiply by, one over their
+/// root mean square, is large. As an engine sees it, with a loss scale.
+#[test]
+fn small_hidden_states_do_not_overflow_the_norms_of_any_plan() {
+    let tokens = Tokens { batch: 16, seq: 8 };
+    let mut case = Case::new(false, tokens);
+    let range = case.table.embedding().range();
+    case.data[range].iter_mut().for_each(|x| *x *= 0.01);
+    let gradients = |kind, engine: Arc<dyn Engine>| {
+        let mut grads = vec![f32::NAN; case.table.len()];
+        let mut model = case.planned(kind, engine, tokens);
+        model.loss_and_gradients(&case.inputs, &case.targets, 1.0, &mut grads, Write::Set).unwrap();
+        assert_eq!(model.overflow(), None, "{kind:?}");
+        to_f64(&grads)
+    };
+    let expected = gradients(PlanKind::Six, Arc::new(CpuEngine::new(2)));
+    for kind in PlanKind::ALL {
+        let sim = SimEngine::new(Profile::built_in("m4").unwrap(), 2);
+        let error = relative_error(&gradients(kind, Arc::new(sim)), &expected);
+        assert!(error < 2e-2, "{kind:?}: {error}");
+    }
+}
+
 #[test]
 fn next_token_logits_are_those_of_the_loss() {
     let tokens = Tokens { batch: 1, seq: 5 };

@@ -21,10 +21,13 @@ pub(crate) fn resolve(choice: EngineChoice) -> EngineChoice {
 /// Why `auto` is what it is, after the engine's title.
 pub(crate) const WHY_AUTO: &str = "; auto: this version has no backend for a real Neural Engine";
 
-/// The engine, and a line that says which it is and why.
+/// Why there is no real engine.
+pub(crate) const WHY_NO_ANE: &str = "this version has no backend for it";
+
+/// The engine, and a line that says which it is and why. `profile` is what sim follows.
 pub(crate) fn open(
     choice: EngineChoice,
-    chip: &str,
+    profile: impl FnOnce() -> Result<Profile, Failure>,
     numerics: Numerics,
 ) -> Result<(Arc<dyn Engine>, String), Failure> {
     match resolve(choice) {
@@ -34,9 +37,7 @@ pub(crate) fn open(
                 .to_owned(),
         )),
         EngineChoice::Sim | EngineChoice::Auto => {
-            let profile =
-                Profile::built_in(chip).map_err(|error| Failure::Usage(format!("`chip`: {error}")))?;
-            let engine = SimEngine::new(profile, threads()).with_numerics(simulated(numerics));
+            let engine = SimEngine::new(profile()?, threads()).with_numerics(simulated(numerics));
             let caveat = engine.caveat().map_or(String::new(), |caveat| format!("; {caveat}"));
             let title = format!("sim ({}, {numerics}{caveat})", engine.profile().name);
             Ok((Arc::new(engine), title))

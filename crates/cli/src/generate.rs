@@ -12,6 +12,7 @@ use ferrane_train::run::{EngineChoice, Numerics};
 
 use crate::engine;
 use crate::failure::Failure;
+use crate::profile::Flags;
 use crate::train::args::{parse_engine, parse_numerics};
 
 /// Continue a prompt with a trained model, printing text as it comes.
@@ -47,9 +48,8 @@ pub(crate) struct Args {
     /// auto, ane, sim or cpu
     #[arg(long, value_name = "ENGINE", default_value = "auto", value_parser = parse_engine)]
     engine: EngineChoice,
-    /// The chip whose profile the engine follows
-    #[arg(long, value_name = "CHIP", default_value = "m4")]
-    chip: String,
+    #[command(flatten)]
+    profile: Flags,
     /// How the simulated engine computes: fast or faithful
     #[arg(long, value_name = "NUMERICS", default_value = "fast", value_parser = parse_numerics)]
     numerics: Numerics,
@@ -64,7 +64,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         writeln!(io::stderr(), "warning: {warning}")?;
     }
     let prompt = Prompt::new(&args, &folder, &loaded.config.special)?;
-    let (engine, _) = engine::open(args.engine, &args.chip, args.numerics)?;
+    let (engine, _) = engine::open(args.engine, || args.profile.or_m4(), args.numerics)?;
     let mut generator = Generator::new(engine, Weights::new(loaded.parameters), engine::threads());
     if args.logits {
         let logits = generator.logits(prompt.tokens()).map_err(Failure::failed)?;

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C.
 
 mod data;
+mod doctor;
 mod engine;
 mod failure;
 mod files;
@@ -10,6 +11,7 @@ mod generate;
 mod interrupt;
 mod mil;
 mod plan;
+mod profile;
 mod train;
 
 use std::process::ExitCode;
@@ -31,6 +33,7 @@ enum Command {
     Data(data::Args),
     Mil(Box<mil::Args>),
     Plan(Box<plan::Args>),
+    Doctor(doctor::Args),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Command::Data(args) => data::run(args),
         Command::Mil(args) => mil::run(*args),
         Command::Plan(args) => plan::run(*args),
+        Command::Doctor(args) => doctor::run(&args),
     };
     match done {
         Ok(code) => code,

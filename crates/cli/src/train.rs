@@ -15,6 +15,7 @@ pub(crate) use args::Args;
 use crate::engine;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::interrupt::Interrupt;
+use crate::profile;
 use render::{Renderer, Style};
 use resolve::Said;
 
@@ -30,7 +31,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
 
 fn start(said: &Said, style: Style) -> Result<ExitCode, Failure> {
     let settings = resolve::new_run(&said.given)?;
-    let mut engine = open_engine(&settings)?;
+    let mut engine = open_engine(&settings, settings.profile.as_deref())?;
     if matches!(said.given.engine, None | Some(EngineChoice::Auto)) {
         engine.title.push_str(engine::WHY_AUTO);
     }
@@ -44,12 +45,14 @@ fn start(said: &Said, style: Style) -> Result<ExitCode, Failure> {
 fn resume(root: &Path, said: &Said, style: Style) -> Result<ExitCode, Failure> {
     let (folder, saved) = RunFolder::open(root)?;
     let settings = resolve::resumed(root, &saved, &said.given)?;
-    let engine = open_engine(&settings)?;
+    let engine = open_engine(&settings, folder.profile().as_deref())?;
     work(style, |host| run::resume(folder, settings, engine, host))
 }
 
-fn open_engine(settings: &RunSettings) -> Result<EngineHandle, Failure> {
-    let (engine, title) = engine::open(settings.engine, &settings.chip, settings.numerics)?;
+/// The engine of a run; `own` is the profile of the user's own that it follows, if it does.
+fn open_engine(settings: &RunSettings, own: Option<&Path>) -> Result<EngineHandle, Failure> {
+    let profile = || own.map_or_else(|| profile::built_in(&settings.chip), profile::read);
+    let (engine, title) = engine::open(settings.engine, profile, settings.numerics)?;
     settings.validate_for(engine.profile()).map_err(Failure::usage)?;
     Ok(EngineHandle { engine, title, threads: engine::threads() })
 }

@@ -13,6 +13,7 @@ use super::report::Report;
 use super::source::{self, LoadError, Model};
 use super::weights::{FolderWeights, weights};
 use crate::failure::Failure;
+use crate::profile;
 
 /// Check programs: their text, names, types and shapes, their weight files and, with --chip, the chip's rules.
 ///
@@ -25,13 +26,17 @@ pub(crate) struct Args {
     /// Also check the rules of this chip, e.g. m4
     #[arg(long, value_name = "CHIP")]
     chip: Option<String>,
+    /// Also check the rules of a profile of your own in TOML
+    #[arg(long, value_name = "FILE", conflicts_with = "chip")]
+    profile: Option<PathBuf>,
     /// Print what was found as JSON, one object a line for each file
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let profile = args.chip.as_deref().map(profile).transpose()?;
+    let own = args.profile.as_deref().map(profile::read);
+    let profile = own.or(args.chip.as_deref().map(profile::built_in)).transpose()?;
     let mut files = Vec::new();
     for path in &args.paths {
         files.extend(source::texts(path)?);
@@ -41,11 +46,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         failed |= check_file(file, profile.as_ref(), args.json)?;
     }
     Ok(ExitCode::from(u8::from(failed)))
-}
-
-/// A chip's profile; a chip that is not known is a wrong command line.
-pub(crate) fn profile(chip: &str) -> Result<Profile, Failure> {
-    Profile::built_in(chip).map_err(|error| Failure::Usage(format!("`chip`: {error}")))
 }
 
 /// True when there are errors.

@@ -16,9 +16,9 @@ use ferrane_model::plan::{Piece, Place, Plan, PlanKind};
 use ferrane_model::stage::Tokens;
 use ferrane_model::{LayerRole, Parameters, Preset, hf};
 
-use super::check::profile;
 use super::source::MODEL_FILE;
 use crate::failure::Failure;
+use crate::profile::built_in as profile;
 
 /// Write the kernels of a model as folders with model.mil and weights/.
 ///

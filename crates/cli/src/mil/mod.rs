@@ -1,6 +1,7 @@
 //! `ferrane mil`: read, check, format, run and write MIL programs.
 
 mod check;
+mod cost;
 mod diff;
 mod dump;
 mod explain;
@@ -31,6 +32,7 @@ enum What {
     Check(check::Args),
     Fmt(fmt::Args),
     Run(run::Args),
+    Cost(cost::Args),
     Dump(dump::Args),
     Diff(diff::Args),
     Import(transfer::Import),
@@ -44,6 +46,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         What::Check(args) => check::run(&args),
         What::Fmt(args) => fmt::run(&args),
         What::Run(args) => run::run(&args),
+        What::Cost(args) => cost::run(&args),
         What::Dump(args) => dump::run(&args),
         What::Diff(args) => diff::run(&args),
         What::Import(args) => transfer::import(&args),

@@ -14,12 +14,12 @@ use ferrane_mil::{DType, Function, Program, TensorType, ValueId, Verified, verif
 use ferrane_sim::SimEngine;
 use half::f16;
 
-use super::check::profile;
 use super::npy;
 use super::source::{self, LoadError};
 use super::weights::{self, FolderWeights};
 use crate::engine::threads;
 use crate::failure::Failure;
+use crate::profile::Flags;
 
 /// Run a program on arrays of NumPy and write every output as an array.
 ///
@@ -42,9 +42,8 @@ pub(crate) struct Args {
     /// sim); faithful computes as the chip was measured to (sim)
     #[arg(long, value_name = "NUMERICS")]
     numerics: Option<Keep>,
-    /// The chip that sim follows
-    #[arg(long, value_name = "CHIP", default_value = "m4")]
-    chip: String,
+    #[command(flatten)]
+    profile: Flags,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -104,7 +103,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 Keep::Faithful => ferrane_sim::Numerics::Faithful,
                 Keep::F32 | Keep::Fast => ferrane_sim::Numerics::Fast,
             };
-            let engine = SimEngine::new(profile(&args.chip)?, threads()).with_numerics(numerics);
+            let engine = SimEngine::new(args.profile.or_m4()?, threads()).with_numerics(numerics);
             if let Some(caveat) = engine.caveat() {
                 writeln!(io::stderr(), "{}: {caveat}", engine.profile().name)?;
             }

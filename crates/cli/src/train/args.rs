@@ -128,6 +128,10 @@ pub(crate) struct Given {
     #[arg(long, value_name = "CHIP", help_heading = "Engine")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) chip: Option<String>,
+    /// A profile of your own in TOML, followed instead of --chip; the run keeps a copy
+    #[arg(long, value_name = "FILE", help_heading = "Engine")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) profile: Option<PathBuf>,
     /// How sim computes: fast (fp16 results, fp32 accumulation) or faithful [default: fast]
     #[arg(long, value_name = "fast|faithful", value_parser = parse_numerics, help_heading = "Engine")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -290,6 +294,7 @@ mod tests {
         clip = 0.0
         engine = "cpu"
         chip = "m4"
+        profile = "p.toml"
         numerics = "fast"
         out = "o"
         checkpoint-every = 7
@@ -306,7 +311,7 @@ mod tests {
         let flags = "--model nano --init m --data a.bin --token-bytes 4 --order sequential --seed 3 --steps 10 \
             --micro-batches 2 --batch-size 4 --seq 32 --lr 0.01 --schedule linear --warmup 5 --min-lr-ratio 0.2 \
             --decay-ratio 0.3 --optimizer lion --momentum 0.8 --z-loss 1e-4 \
-            --betas 0.8,0.9 --eps 1e-6 --weight-decay 0 --clip 0 --engine cpu --chip m4 --numerics fast --out o \
+            --betas 0.8,0.9 --eps 1e-6 --weight-decay 0 --clip 0 --engine cpu --chip m4 --profile p.toml --numerics fast --out o \
             --checkpoint-every 7 --keep 3 --eval-every 2 --sample-every 1 --quiet --json";
         assert_eq!(parse(flags).unwrap().given, from_file);
         let set = toml::Table::try_from(&from_file).unwrap();

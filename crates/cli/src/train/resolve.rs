@@ -95,6 +95,7 @@ pub(crate) fn new_run(given: &Given) -> Result<RunSettings, Failure> {
     settings.shape = shape;
     settings.model = model;
     settings.init = given.init.as_deref().map(|folder| absolute(folder, "--init")).transpose()?;
+    settings.profile = given.profile.as_deref().map(|file| absolute(file, "--profile")).transpose()?;
     settings.engine = engine::resolve(settings.engine);
     if let Source::Text(path) | Source::Tokens(path) = settings.source() {
         settings.data = utf8(absolute(&path, "--data")?)?;
@@ -150,6 +151,7 @@ fn comparable(given: &Given) -> Result<Given, Failure> {
     let mut given = given.clone();
     given.engine = given.engine.map(engine::resolve);
     given.init = given.init.as_deref().map(|folder| absolute(folder, "--init")).transpose()?;
+    given.profile = given.profile.as_deref().map(|file| absolute(file, "--profile")).transpose()?;
     if given.model.is_some() {
         given.model = Some(model(&Given { shape: None, ..given.clone() })?.0);
     }

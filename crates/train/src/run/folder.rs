@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! config.toml            every setting, resolved
+//! profile.toml           a copy of the user's own profile, if the engine follows one
 //! data/                  tokens, tokenizer and their fingerprint, made once
 //! metrics.jsonl          one line a step
 //! checkpoints/step-N/    what is needed to go on after step N
@@ -27,6 +28,7 @@ pub struct RunFolder {
 }
 
 const CONFIG: &str = "config.toml";
+const PROFILE: &str = "profile.toml";
 const LOCK: &str = ".lock";
 
 impl RunFolder {
@@ -51,6 +53,9 @@ impl RunFolder {
         };
         let folder = Self { made, ..Self::lock(root)? };
         folder.write_settings(settings)?;
+        if let Some(profile) = &settings.profile {
+            fs::copy(profile, root.join(PROFILE)).map_err(RunError::io("copy", profile))?;
+        }
         Ok(folder)
     }
 
@@ -106,7 +111,7 @@ impl RunFolder {
     pub fn abandon(self) {
         // The run has failed already; leftovers that cannot be removed change nothing.
         let _ = fs::remove_dir_all(self.data());
-        for file in [CONFIG, LOCK] {
+        for file in [CONFIG, PROFILE, LOCK] {
             let _ = fs::remove_file(self.root.join(file));
         }
         if self.made {
@@ -117,6 +122,11 @@ impl RunFolder {
     /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The run's copy of the user's own profile, if its engine follows one.
+    pub fn profile(&self) -> Option<PathBuf> {
+        Some(self.root.join(PROFILE)).filter(|path| path.exists())
     }
 
     /// Where tokens and tokenizer lie.

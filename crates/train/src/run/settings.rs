@@ -66,6 +66,9 @@ pub struct RunSettings {
     pub engine: EngineChoice,
     /// The chip whose profile the engine follows.
     pub chip: String,
+    /// The profile of the user's own that the engine follows instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<PathBuf>,
     /// How the simulated engine computes.
     pub numerics: Numerics,
     /// Steps between checkpoints; 0 keeps only the last.
@@ -198,6 +201,7 @@ impl RunSettings {
             seed: 1,
             engine: EngineChoice::Auto,
             chip: "m4".to_owned(),
+            profile: None,
             numerics: Numerics::Fast,
             checkpoint_every: 200,
             keep: 2,

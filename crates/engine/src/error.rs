@@ -9,8 +9,12 @@ pub struct Status(pub u32);
 impl Status {
     /// Evaluation refused: surface sizes, their order, or a width below the minimum.
     pub const INFERENCE: Status = Status(0x1d);
+    /// An evaluation was given up.
+    pub const TIME_OUT: Status = Status(0x11);
     /// A program could not be loaded: too many are.
     pub const LOAD: Status = Status(0x50004);
+    /// A program could not be loaded: it is too large.
+    pub const BANK: Status = Status(0x20004);
 }
 
 impl std::fmt::Display for Status {

@@ -13,6 +13,7 @@ mod kernel;
 mod legalise;
 pub mod legality;
 mod profile;
+mod recovering;
 mod surface;
 mod weights;
 
@@ -24,5 +25,6 @@ pub use profile::{
     AccumulatorKind, Compile, Confidence, CostFigures, Dialect, Effect, Figure, Limits, Numerics, Ports,
     Power, Profile, ProfileError, Quirk, Speed,
 };
+pub use recovering::Recovering;
 pub use surface::{DeviceMemory, HostMemory, HostView, Surface, SurfaceError, round_to_fp16};
 pub use weights::{WeightFiles, WeightsError};

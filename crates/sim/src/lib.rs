@@ -6,7 +6,9 @@
 //! chip was measured to compute.
 
 mod engine;
+pub mod faults;
 pub mod numerics;
+mod process;
 mod rules;
 mod silent;
 

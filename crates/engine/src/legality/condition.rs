@@ -5,8 +5,10 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::subject::{Place, Subject};
 
+mod attention;
 mod extents;
 mod ports;
+mod weights;
 
 /// What must be so for a rule to be broken.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,14 +22,36 @@ pub(super) enum Condition {
     MissingArgument { ops: Ops, args: Vec<String> },
     /// One of the ops is given one of the arguments as a literal.
     LiteralArgument { ops: Ops, args: Vec<String> },
-    /// One of the ops is given one of the arguments as something that is not constant.
-    RuntimeArgument { ops: Ops, args: Vec<String> },
     /// One of the ops takes the result of one of the producers, be it with something added.
     After { ops: Ops, producers: Ops },
     /// One of the ops takes an input of the function.
     OfInput { ops: Ops },
     /// One of the ops broadcasts over the first axis.
     BatchBroadcast { ops: Ops },
+    /// Nothing in the text: how many programs a process has, or how it uses them.
+    Process {},
+    /// A later `program(version)` than the compiler takes.
+    ProgramVersion {},
+    /// A later op set than the compiler takes.
+    Opset {},
+    /// A convolution by a weight that is not constant, at the threshold's batch or more.
+    RuntimeConvWeight {},
+    /// Two constants in one weight file.
+    CombinedWeightFile {},
+    /// A look-up table of more entries than the threshold.
+    LookUpTable {},
+    /// More bytes of weights than the threshold.
+    WeightBank {},
+    /// An attention mask with a plane for each head.
+    MaskPlanes {},
+    /// Attention of the threshold's number of queries and keys or more.
+    AttentionExtent {},
+    /// Two products that are fed by transposes.
+    TransposedProducts {},
+    /// A normalisation of a reshape with a constant gamma of the threshold's extent or more.
+    LayerNormGamma {},
+    /// More inputs than one.
+    MultipleInputs {},
     /// A convolution with the threshold's number of input channels or more.
     ConvInputChannels {},
     /// A convolution with a kernel beyond the limits.
@@ -95,13 +119,11 @@ pub(super) struct Finding {
     pub(super) place: Place,
     /// What is there, in words.
     pub(super) what: String,
-    /// False where it is only perhaps too much: between the values that sources give for a limit.
-    pub(super) certain: bool,
 }
 
 impl Finding {
     fn new(place: Place, what: impl Into<String>) -> Self {
-        Self { place, what: what.into(), certain: true }
+        Self { place, what: what.into() }
     }
 }
 
@@ -117,13 +139,22 @@ pub(super) fn findings(condition: &Condition, threshold: Option<f64>, s: &Subjec
         Condition::LiteralArgument { ops, args } => given(s, ops, args, |arg| {
             arg.operands().iter().any(|o| matches!(o, Operand::Literal(_))).then_some("has a literal for")
         }),
-        Condition::RuntimeArgument { ops, args } => given(s, ops, args, |arg| {
-            arg.operands().iter().any(|o| s.f.constant(o).is_none()).then_some("computes")
-        }),
         Condition::MissingArgument { ops, args } => missing(s, ops, args),
         Condition::After { ops, producers } => after(s, ops, producers),
         Condition::OfInput { ops } => of_input(s, ops),
         Condition::BatchBroadcast { ops } => batch_broadcast(s, ops),
+        Condition::Process {} => Vec::new(),
+        Condition::ProgramVersion {} => version(s),
+        Condition::Opset {} => opset(s),
+        Condition::RuntimeConvWeight {} => weights::runtime_conv(s, threshold),
+        Condition::CombinedWeightFile {} => weights::combined_file(s),
+        Condition::LookUpTable {} => weights::look_up_table(s, threshold),
+        Condition::WeightBank {} => weights::bank(s, threshold),
+        Condition::MaskPlanes {} => attention::mask_planes(s),
+        Condition::AttentionExtent {} => attention::extent(s, threshold),
+        Condition::TransposedProducts {} => attention::transposed_products(s),
+        Condition::LayerNormGamma {} => attention::layer_norm_gamma(s, threshold),
+        Condition::MultipleInputs {} => ports::multiple_inputs(s),
         Condition::ConvInputChannels {} => extents::conv_channels(s, threshold),
         Condition::ConvKernel {} => extents::conv_kernel(s),
         Condition::ConvGroups {} => conv_groups(s),
@@ -136,7 +167,7 @@ pub(super) fn findings(condition: &Condition, threshold: Option<f64>, s: &Subjec
         Condition::EmptyTensor {} => extents::empty(s),
         Condition::TransposeElements {} => extents::transpose(s),
         Condition::ArgAxis {} => extents::arg_axis(s),
-        Condition::WeightBytes {} => extents::weight_bytes(s),
+        Condition::WeightBytes {} => weights::bytes(s),
         Condition::Depth {} => extents::depth(s),
         Condition::OutputIsInput {} => ports::output_is_input(s),
         Condition::PortOrder {} => ports::order(s),
@@ -145,6 +176,24 @@ pub(super) fn findings(condition: &Condition, threshold: Option<f64>, s: &Subjec
         Condition::WidthSlice {} => width_slices(s),
         Condition::ConcatOfWidthSlices {} => concat_of_width_slices(s),
     }
+}
+
+fn version(s: &Subject<'_>) -> Vec<Finding> {
+    let ((major, minor), most) = (s.program.version, s.profile.dialect.version.value);
+    if (major, minor) <= most {
+        return Vec::new();
+    }
+    let what = format!("the text is program({major}.{minor}), later than program({}.{})", most.0, most.1);
+    vec![Finding::new(Place::Function, what)]
+}
+
+fn opset(s: &Subject<'_>) -> Vec<Finding> {
+    let most = s.profile.dialect.opset.value;
+    if s.f.opset <= most {
+        return Vec::new();
+    }
+    let what = format!("`{}` is of op set {}, later than {}", s.f.name, s.f.opset.name(), most.name());
+    vec![Finding::new(Place::Function, what)]
 }
 
 /// Arguments among `args` of ops among `ops` for which `met` has a verb.

@@ -28,8 +28,8 @@ impl Certainty {
         match self {
             Certainty::High => "high: independent measurements agree",
             Certainty::Medium => "medium: measured once",
-            Certainty::Low => "low: an anecdote; it is reported as a note",
-            Certainty::Contradicted => "contradicted by other sources; it is reported as a note",
+            Certainty::Low => "low: an anecdote",
+            Certainty::Contradicted => "contradicted by other sources",
         }
     }
 }
@@ -55,24 +55,17 @@ pub struct Rule {
     pub help: Option<String>,
     /// It holds where the profile says that this quirk does.
     #[serde(default)]
-    pub(super) quirk: Option<String>,
-    /// It holds on these chips and their Pro, Max and Ultra versions only.
-    #[serde(default)]
-    chips: Option<Vec<String>>,
+    pub quirk: Option<String>,
     /// It is about how the program is used or about values that the text does not show: worth knowing, no more.
     #[serde(default)]
     advice: bool,
 }
 
 impl Rule {
-    /// True when the rule holds on the profile's chip.
+    /// True when the rule holds on the profile's chip and was not turned off.
     pub fn applies_to(&self, profile: &Profile) -> bool {
-        let chip = &profile.name;
-        let of_family = |family: &String| {
-            chip.strip_prefix(family.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-        };
         profile.compute.value == DType::Fp16
-            && self.chips.as_ref().is_none_or(|chips| chips.iter().any(of_family))
+            && !profile.assumes(&self.id)
             && self.quirk.as_ref().is_none_or(|quirk| profile.quirk(quirk).is_some())
     }
 
@@ -81,15 +74,14 @@ impl Rule {
         profile.quirk(self.quirk.as_ref()?)?.threshold
     }
 
-    /// How bad it is to break it.
+    /// How bad it is to break it: an error where the system refuses, a warning where it silently goes wrong. A rule that
+    /// nothing surer than an anecdote speaks for is a note, unless a profile decided that it holds.
     pub fn severity(&self) -> Severity {
-        if self.advice || matches!(self.confidence, Certainty::Low | Certainty::Contradicted) {
-            return Severity::Note;
-        }
-        match (self.effect, self.confidence) {
-            (Effect::Slow, _) => Severity::Note,
-            // Only a program that is surely wrong is refused for something that fails without a word.
-            (Effect::Silent, Certainty::Medium) => Severity::Warning,
+        let unsure = matches!(self.confidence, Certainty::Low | Certainty::Contradicted);
+        match self.effect {
+            _ if self.advice || (unsure && self.quirk.is_none()) => Severity::Note,
+            Effect::Slow => Severity::Note,
+            Effect::Silent => Severity::Warning,
             _ => Severity::Error,
         }
     }
@@ -113,12 +105,23 @@ impl Rule {
         }
     }
 
+    /// The chips on which it holds, by the names of their profiles.
+    pub fn chips(&self) -> Vec<&'static str> {
+        let holds = |name: &&str| Profile::built_in(name).is_ok_and(|profile| self.applies_to(&profile));
+        Profile::names().filter(holds).collect()
+    }
+
     /// All there is to say about it, for `ferrane mil explain`.
     pub fn explanation(&self) -> String {
         let severity = self.severity();
         let help = self.help.as_ref().map_or(String::new(), |help| format!("\nInstead: {help}."));
+        let chips = match self.chips() {
+            none if none.is_empty() => "none: the profiles follow the sources that deny it".to_owned(),
+            chips => chips.join(", "),
+        };
         format!(
-            "{}: {}\n\nWhen it is broken, {} ({severity}).{help}\nConfidence: {}.\nSources: {}.",
+            "{0}: {1}\n\nWhen it is broken, {2} ({severity}).{help}\nHolds on: {chips}.\nConfidence: {3}.\n\
+             Sources: {4}.\nTo do as if it were not: --assume {0}-ok",
             self.id,
             self.what,
             self.consequence(severity != Severity::Note),
@@ -151,4 +154,9 @@ pub fn rules() -> Result<&'static [Rule], RulesError> {
         Ok(file) => Ok(&file.rule),
         Err(error) => Err(error.clone()),
     }
+}
+
+/// The rule of this id.
+pub fn rule(id: &str) -> Option<&'static Rule> {
+    rules().unwrap_or_default().iter().find(|rule| rule.id == id)
 }

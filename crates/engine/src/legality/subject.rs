@@ -1,12 +1,13 @@
 //! What conditions look at, and places in it.
 
 use ferrane_mil::diagnostic::{FunctionSpans, Span};
-use ferrane_mil::{Function, Op, Operand, ValueId};
+use ferrane_mil::{Function, Op, Operand, Program, ValueId};
 
 use crate::Profile;
 
 /// A function on a chip.
 pub(super) struct Subject<'a> {
+    pub(super) program: &'a Program,
     pub(super) f: &'a Function,
     pub(super) profile: &'a Profile,
     definitions: Vec<Option<usize>>,
@@ -40,8 +41,8 @@ impl Place {
 }
 
 impl<'a> Subject<'a> {
-    pub(super) fn new(f: &'a Function, profile: &'a Profile) -> Self {
-        Self { f, profile, definitions: f.definitions() }
+    pub(super) fn new(program: &'a Program, f: &'a Function, profile: &'a Profile) -> Self {
+        Self { program, f, profile, definitions: f.definitions() }
     }
 
     /// The op that defines a value.

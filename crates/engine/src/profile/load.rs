@@ -50,15 +50,13 @@ pub enum ProfileError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The profile has no such rule.
-    #[error("profile `{name}` has no rule `{quirk}`; it has {known}")]
-    UnknownQuirk {
-        /// The profile's name.
-        name: String,
+    /// There is no such rule.
+    #[error("there is no rule `{rule}`; {near}`ferrane mil explain` lists them all")]
+    UnknownRule {
         /// The rule asked for.
-        quirk: String,
-        /// The rules there are.
-        known: String,
+        rule: String,
+        /// Rules of similar names.
+        near: String,
     },
 }
 

@@ -8,13 +8,15 @@
 
 mod load;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use ferrane_mil::{DType, Opset};
+use ferrane_mil::{DType, Opset, diagnostic::nearest};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 pub use load::ProfileError;
+
+use crate::legality;
 
 /// How sure a figure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -311,6 +313,9 @@ pub struct Profile {
     /// Every figure as written, by its dotted key.
     #[serde(skip)]
     figures: BTreeMap<String, Figure<toml::Value>>,
+    /// The ids of rules that were turned off.
+    #[serde(skip)]
+    assumed: BTreeSet<String>,
 }
 
 impl Profile {
@@ -357,21 +362,43 @@ impl Profile {
         self.quirks.get(name).filter(|quirk| quirk.holds.value)
     }
 
-    /// Turns a rule off, as if the chip had it not.
+    /// Turns a rule off, as if the chip had it not. `name` is the id of a rule or a quirk, with or without `-ok` behind it:
+    /// `concat-ok` assumes that concat is all right.
     ///
     /// # Errors
-    /// [`ProfileError::UnknownQuirk`].
-    pub fn assume_absent(&mut self, name: &str) -> Result<(), ProfileError> {
-        match self.quirks.get_mut(name) {
-            Some(quirk) => {
-                quirk.holds.value = false;
-                Ok(())
-            }
-            None => Err(ProfileError::UnknownQuirk {
-                name: self.name.clone(),
-                quirk: name.into(),
-                known: self.quirks.keys().cloned().collect::<Vec<_>>().join(", "),
-            }),
+    /// [`ProfileError::UnknownRule`].
+    pub fn assume(&mut self, name: &str) -> Result<(), ProfileError> {
+        let id = name.strip_suffix("-ok").unwrap_or(name);
+        let rule = legality::rule(id);
+        let quirk = rule.map_or(Some(id), |rule| rule.quirk.as_deref());
+        if rule.is_none() && !self.quirks.contains_key(id) {
+            return Err(self.unknown_rule(id));
+        }
+        if let Some(quirk) = quirk.and_then(|quirk| self.quirks.get_mut(quirk)) {
+            quirk.holds.value = false;
+        }
+        self.assumed.insert(id.to_owned());
+        Ok(())
+    }
+
+    /// True for a rule that was turned off.
+    pub fn assumes(&self, id: &str) -> bool {
+        self.assumed.contains(id)
+    }
+
+    fn unknown_rule(&self, id: &str) -> ProfileError {
+        let ids = legality::rules().unwrap_or_default().iter().map(|rule| rule.id.as_str());
+        let mut known: Vec<&str> = ids.chain(self.quirks.keys().map(String::as_str)).collect();
+        let nearest = nearest(id, known.iter().copied());
+        let shares_word =
+            |name: &&str| name.split('-').any(|word| word.len() > 2 && id.split('-').any(|w| w == word));
+        known.retain(|name| Some(*name) == nearest || shares_word(name));
+        ProfileError::UnknownRule {
+            rule: id.into(),
+            near: match known.is_empty() {
+                true => String::new(),
+                false => format!("near it: {}; ", known.join(", ")),
+            },
         }
     }
 }

@@ -124,8 +124,14 @@ fn an_unknown_name_lists_the_known_ones() {
 #[test]
 fn a_rule_can_be_turned_off_by_name() {
     let mut m4 = built_in("m4");
-    m4.assume_absent("conv-bias").unwrap();
+    m4.assume("conv-bias").unwrap();
     assert!(m4.quirk("conv-bias").is_none());
-    let message = m4.assume_absent("conv-bais").unwrap_err().to_string();
+    m4.assume("gelu-mode-missing-ok").unwrap();
+    assert!(m4.assumes("gelu-mode-missing") && m4.quirk("gelu-without-mode").is_none());
+    m4.assume("weight-file-ignored").unwrap();
+    m4.assume("extent").unwrap();
+    let message = m4.assume("conv-bais-ok").unwrap_err().to_string();
     assert!(message.contains("no rule `conv-bais`") && message.contains("conv-bias"), "{message}");
+    let message = m4.assume("zzz").unwrap_err().to_string();
+    assert!(message.contains("mil explain") && !message.contains("near"), "{message}");
 }

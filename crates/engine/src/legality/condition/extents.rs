@@ -121,19 +121,6 @@ pub(super) fn arg_axis(s: &Subject<'_>) -> Vec<Finding> {
     s.ops().filter(|(_, op)| arg(op)).filter_map(over).collect()
 }
 
-pub(super) fn weight_bytes(s: &Subject<'_>) -> Vec<Finding> {
-    let Some(most) = &s.profile.limits.max_weight_bytes else { return Vec::new() };
-    let weights = s.f.values.iter().filter_map(|v| v.constant.as_ref()).filter(|c| c.blob_ref().is_some());
-    let bytes = weights.fold(0u64, |n, c| n.saturating_add(c.ty.bytes() as u64));
-    match bytes > most.value {
-        true => vec![Finding::new(
-            Place::Function,
-            format!("`{}` has {bytes} bytes of weights, over {}", s.f.name, most.value),
-        )],
-        false => Vec::new(),
-    }
-}
-
 /// The longest chain of convolutions, each of which takes a result that depends on the one before.
 pub(super) fn depth(s: &Subject<'_>) -> Vec<Finding> {
     let Some(most) = &s.profile.limits.max_depth else { return Vec::new() };

@@ -47,16 +47,23 @@ pub(super) fn sizes(s: &Subject<'_>) -> Vec<Finding> {
     inputs.into_iter().chain(outputs).collect()
 }
 
-/// Below every width that was seen to work it surely fails; between the sources' figures it may.
 pub(super) fn width(s: &Subject<'_>) -> Vec<Finding> {
     let least = &s.profile.limits.min_input_width;
-    let surely = least.range.map_or(least.value as f64, |(from, _)| from);
+    let reported = match least.range {
+        Some((from, to)) => format!(" (sources say {from} to {to})"),
+        None => String::new(),
+    };
     let narrow = |&v: &ValueId| {
-        let ty = s.f.tensor_type(v)?;
-        let width = ty.shape.last().copied().unwrap_or(1);
-        let what = format!("the input `{}` is {width} wide, below {}", s.f.name_of(v), least.value);
-        let certain = (width as f64) < surely;
-        (width < least.value).then(|| Finding { certain, ..Finding::new(Place::Value(v), what) })
+        let width = s.f.tensor_type(v)?.shape.last().copied().unwrap_or(1);
+        let what =
+            || format!("the input `{}` is {width} wide, below {}{reported}", s.f.name_of(v), least.value);
+        (width < least.value).then(|| Finding::new(Place::Value(v), what()))
     };
     s.f.inputs.iter().filter_map(narrow).collect()
+}
+
+pub(super) fn multiple_inputs(s: &Subject<'_>) -> Vec<Finding> {
+    let Some(&second) = s.f.inputs.get(1) else { return Vec::new() };
+    let what = format!("`{}` has {} inputs", s.f.name, s.f.inputs.len());
+    vec![Finding::new(Place::Value(second), what)]
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use ferrane_model::tokenizer::TOKENIZER_FILE;
 use ferrane_model::{StreamDecoder, Tokenizer, hf};
@@ -53,6 +54,11 @@ pub(crate) struct Args {
     /// How the simulated engine computes: fast or faithful
     #[arg(long, value_name = "NUMERICS", default_value = "fast", value_parser = parse_numerics)]
     numerics: Numerics,
+    #[command(flatten)]
+    rules: engine::RuleFlags,
+    /// Faults for sim to have, as `ferrane train --help` says
+    #[arg(long, value_name = "SPEC")]
+    faults: Option<String>,
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
@@ -64,16 +70,31 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         writeln!(io::stderr(), "warning: {warning}")?;
     }
     let prompt = Prompt::new(&args, &folder, &loaded.config.special)?;
-    let (engine, _) = engine::open(args.engine, || args.profile.or_m4(), args.numerics)?;
-    let mut generator = Generator::new(engine, Weights::new(loaded.parameters), engine::threads());
-    if args.logits {
-        let logits = generator.logits(prompt.tokens()).map_err(Failure::failed)?;
-        let json = serde_json::to_string(logits).map_err(Failure::failed)?;
-        writeln!(io::stdout(), "{json}")?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    prompt.print(&mut generator, &mut sampler, &loaded.config.special.eos, args.max_tokens)?;
-    Ok(ExitCode::SUCCESS)
+    let wanted = engine::Wanted {
+        engine: args.engine,
+        numerics: args.numerics,
+        assume: &args.rules.assume,
+        lenient: args.rules.lenient,
+        faults: args.faults.as_deref(),
+    };
+    let (engine, _) = engine::open(&wanted, || args.profile.or_m4())?;
+    let mut generator =
+        Generator::new(Arc::clone(&engine), Weights::new(loaded.parameters), engine::threads());
+    let done = if args.logits {
+        logits(&mut generator, prompt.tokens())
+    } else {
+        prompt.print(&mut generator, &mut sampler, &loaded.config.special.eos, args.max_tokens)
+    };
+    engine::tell(&*engine)?;
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// Prints the next token's logits as JSON.
+fn logits(generator: &mut Generator, tokens: &[u32]) -> Result<(), Failure> {
+    let logits = generator.logits(tokens).map_err(Failure::failed)?;
+    let json = serde_json::to_string(logits).map_err(Failure::failed)?;
+    writeln!(io::stdout(), "{json}")?;
+    Ok(())
 }
 
 /// The model's folder: of a run, its `model/`.

@@ -52,7 +52,14 @@ fn resume(root: &Path, said: &Said, style: Style) -> Result<ExitCode, Failure> {
 /// The engine of a run; `own` is the profile of the user's own that it follows, if it does.
 fn open_engine(settings: &RunSettings, own: Option<&Path>) -> Result<EngineHandle, Failure> {
     let profile = || own.map_or_else(|| profile::built_in(&settings.chip), profile::read);
-    let (engine, title) = engine::open(settings.engine, profile, settings.numerics)?;
+    let wanted = engine::Wanted {
+        engine: settings.engine,
+        numerics: settings.numerics,
+        assume: &settings.assume,
+        lenient: settings.lenient,
+        faults: settings.faults.as_deref(),
+    };
+    let (engine, title) = engine::open(&wanted, profile)?;
     settings.validate_for(engine.profile()).map_err(Failure::usage)?;
     Ok(EngineHandle { engine, title, threads: engine::threads() })
 }

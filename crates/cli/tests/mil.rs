@@ -133,6 +133,44 @@ fn check_prints_json_for_editors() {
 }
 
 #[test]
+fn rules_are_turned_off_or_reported_alike_when_checking_and_running() {
+    let dir = tempfile::tempdir().unwrap();
+    let gelu = DOUBLE.replace("mul(x = x, y = two)", "gelu(x = x)");
+    let file = write(dir.path(), "gelu.mil", &gelu);
+    let array = dir.path().join("x.npy");
+    fs::write(&array, npy("(1, 64, 1, 64)", &[1.0; 64 * 64])).unwrap();
+    let input = format!("x={}", text(&array));
+    let out = dir.path().join("out");
+    let run = |more: &[&str]| {
+        let line = ["run", text(&file), "--engine", "sim", "--input", &input, "--out", text(&out)];
+        mil(&[&line, more].concat())
+    };
+    let check = |more: &[&str]| mil(&[&["check", text(&file), "--chip", "m4"], more].concat());
+
+    for ran in [check(&[]), run(&[])] {
+        assert_eq!(ran.code, 1);
+        assert!(ran.err.contains("gelu-mode-missing"), "{}", ran.err);
+    }
+    assert!(run(&[]).err.contains("ANECCompile() FAILED"));
+    for ran in [check(&["--lenient"]), run(&["--lenient"])] {
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(ran.err.contains("warning") && ran.err.contains("gelu-mode-missing"), "{}", ran.err);
+    }
+    for rule in ["gelu-mode-missing-ok", "gelu-mode-missing", "gelu-without-mode"] {
+        for ran in [check(&["--assume", rule]), run(&["--assume", rule])] {
+            assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{rule}");
+        }
+    }
+    for ran in [check(&["--assume", "gelu-mood-missing-ok"]), run(&["--assume", "gelu-mood-missing-ok"])] {
+        assert_eq!(ran.code, 2);
+        assert!(ran.err.contains("no rule `gelu-mood-missing`; near it: gelu-mode-missing"), "{}", ran.err);
+    }
+    assert_eq!(mil(&["check", text(&file), "--lenient"]).code, 2, "there is no chip");
+    let cpu = ["run", text(&file), "--lenient", "--input", &input, "--out", text(&out)];
+    assert_eq!(mil(&cpu).code, 2, "the CPU has no rules");
+}
+
+#[test]
 fn check_knows_the_rules_of_chips() {
     let dir = tempfile::tempdir().unwrap();
     let wide = DOUBLE.replace("64]>", "70000]>");
@@ -144,8 +182,9 @@ fn check_knows_the_rules_of_chips() {
 
     let narrow = write(dir.path(), "narrow.mil", DOUBLE.replace("1, 64]>", "1, 32]>"));
     let ran = mil(&["check", text(&narrow), "--chip", "m4"]);
-    assert_eq!(ran.code, 0, "disputed rules are notes");
-    assert!(ran.err.contains("note[MIL0600]"), "{}", ran.err);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("sources say 16 to 64") && ran.err.contains("(input-width)"), "{}", ran.err);
+    assert!(ok(&["check", text(&narrow), "--chip", "m3-pro"]).contains("legal on m3-pro"));
     assert_eq!(mil(&["check", text(&file), "--chip", "m99"]).code, 2);
 }
 

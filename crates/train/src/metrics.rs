@@ -36,6 +36,25 @@ pub struct Metrics {
     /// The Neural Engine's part of the step, modelled; absent where the engine's time is real.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modelled: Option<Modelled>,
+    /// Failures of the engine since the line before, and how many were made good by trying again.
+    #[serde(default, skip_serializing_if = "Health::is_good")]
+    pub health: Health,
+}
+
+/// How often an engine failed, and how often it succeeded after all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// What failed or was late.
+    pub faults: u64,
+    /// What had failed and was made good.
+    pub recoveries: u64,
+}
+
+impl Health {
+    /// True where nothing failed.
+    pub fn is_good(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What evaluations would have taken on the chip that the engine simulates. Modelled, never measured.
@@ -161,6 +180,7 @@ mod tests {
             overflow: (step == 3).then(|| "`d_h1` of layer 2".to_owned()),
             eval_loss: (step == 4).then_some(2.5),
             modelled: (step == 2).then_some(Modelled { ane_ms: 9.5, ane_joules: 0.02, ane_utilisation: 0.1 }),
+            health: Health { faults: step / 5, recoveries: step / 6 },
         }
     }
 

@@ -120,6 +120,8 @@ pub struct Trainer {
     v: Vec<f32>,
     step: u64,
     updates: u64,
+    /// The parameters are newer than what kernels hold of them.
+    stale: bool,
     batch: Batch,
 }
 
@@ -165,6 +167,7 @@ impl Trainer {
             v: vec![0.0; second_moments],
             step: 0,
             updates: 0,
+            stale: false,
             batch: Batch::new(settings.tokens.batch, settings.tokens.seq)?,
             engine,
             settings,
@@ -188,11 +191,12 @@ impl Trainer {
     ///
     /// # Errors
     /// When a batch cannot be drawn, the engine fails, or loss or gradients are not finite for another reason than the
-    /// loss scale. The parameters are then those of the step before.
+    /// loss scale. The trainer's state is then that of the step before.
     pub fn step(
         &mut self,
         next: &mut dyn FnMut(&mut Batch) -> Result<(), DataError>,
     ) -> Result<StepReport, TrainError> {
+        self.refresh()?;
         let scale = self.loss_scale.scale();
         let positions = self.settings.tokens.width() * self.settings.micro_batches;
         let before = self.engine.clock();
@@ -218,7 +222,7 @@ impl Trainer {
         }
         let lr = self.settings.schedule.lr(self.step);
         if overflow.is_none() {
-            self.update(lr, norm, scale)?;
+            self.update(lr, norm, scale);
         }
         self.step += 1;
         Ok(StepReport {
@@ -234,7 +238,7 @@ impl Trainer {
         })
     }
 
-    fn update(&mut self, lr: f64, norm: f64, scale: f32) -> Result<(), TrainError> {
+    fn update(&mut self, lr: f64, norm: f64, scale: f32) {
         self.updates += 1;
         let grad_scale = clip_coefficient(norm, self.settings.clip) / scale;
         let update = Update { lr, number: self.updates, grad_scale };
@@ -243,7 +247,16 @@ impl Trainer {
             let (grads, m, v) = (&self.grads, &mut self.m, &mut self.v);
             self.optimiser.update(update, Arenas { params: &mut params, grads, m, v });
         }
-        self.model.weights_changed()?;
+        self.stale = true;
+    }
+
+    /// Gives kernels the newest weights. Done before they are used and not after an update, so that an engine that fails
+    /// here fails between two steps.
+    fn refresh(&mut self) -> Result<(), TrainError> {
+        if self.stale {
+            self.model.weights_changed()?;
+            self.stale = false;
+        }
         Ok(())
     }
 
@@ -252,6 +265,7 @@ impl Trainer {
     /// # Errors
     /// When a window cannot be read or the engine fails.
     pub fn evaluate(&mut self, windows: &EvalWindows) -> Result<f64, TrainError> {
+        self.refresh()?;
         let mut batch = Batch::new(self.settings.tokens.batch, self.settings.tokens.seq)?;
         let (mut sum, mut count) = (0.0, 0);
         for index in 0..windows.batches() {
@@ -289,7 +303,7 @@ impl Trainer {
             let mut params = self.model.weights().arena().write();
             load(TensorsMut { params: &mut params, m: &mut self.m, v: &mut self.v })?;
         }
-        self.model.weights_changed().map_err(TrainError::from)?;
+        self.stale = true;
         Ok(())
     }
 

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ferrane_engine::{Profile, legality};
-use ferrane_mil::diagnostic::{Code, Diagnostic, Diagnostics};
-use ferrane_mil::{Verified, verify};
+use ferrane_mil::diagnostic::{Code, Diagnostic, Diagnostics, Severity, SourceMap};
+use ferrane_mil::{Program, Verified, verify};
 use serde_json::Value;
 
 use super::report::Report;
 use super::source::{self, LoadError, Model};
 use super::weights::{FolderWeights, weights};
+use crate::engine::{RuleFlags, assuming};
 use crate::failure::Failure;
 use crate::profile;
 
@@ -29,32 +30,57 @@ pub(crate) struct Args {
     /// Also check the rules of a profile of your own in TOML
     #[arg(long, value_name = "FILE", conflicts_with = "chip")]
     profile: Option<PathBuf>,
+    #[command(flatten)]
+    rules: RuleFlags,
     /// Print what was found as JSON, one object a line for each file
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let own = args.profile.as_deref().map(profile::read);
+    let (own, rules) = (args.profile.as_deref().map(profile::read), &args.rules);
     let profile = own.or(args.chip.as_deref().map(profile::built_in)).transpose()?;
+    if profile.is_none() && (rules.lenient || !rules.assume.is_empty()) {
+        return Err(Failure::usage("--assume and --lenient are about the rules of a chip; give --chip too"));
+    }
+    let profile = profile.map(|profile| assuming(profile, &rules.assume)).transpose()?;
+    let chip = profile.as_ref().map(|profile| Chip { profile, lenient: rules.lenient });
     let mut files = Vec::new();
     for path in &args.paths {
         files.extend(source::texts(path)?);
     }
     let mut failed = false;
     for file in &files {
-        failed |= check_file(file, profile.as_ref(), args.json)?;
+        failed |= check_file(file, chip, args.json)?;
     }
     Ok(ExitCode::from(u8::from(failed)))
 }
 
+/// The chip whose rules are checked, and whether breaches are only reported.
+#[derive(Clone, Copy)]
+pub(crate) struct Chip<'a> {
+    pub(crate) profile: &'a Profile,
+    pub(crate) lenient: bool,
+}
+
+impl Chip<'_> {
+    fn check(self, program: &Program, map: Option<&SourceMap>) -> Diagnostics {
+        let mut found = legality::check(program, map, self.profile);
+        if self.lenient {
+            let errors = found.0.iter_mut().filter(|d| d.severity == Severity::Error);
+            errors.for_each(|d| d.severity = Severity::Warning);
+        }
+        found
+    }
+}
+
 /// True when there are errors.
-fn check_file(path: &Path, profile: Option<&Profile>, json: bool) -> Result<bool, Failure> {
+fn check_file(path: &Path, chip: Option<Chip<'_>>, json: bool) -> Result<bool, Failure> {
     let file = path.display().to_string();
     let (source, diagnostics, summary) = match source::load(path) {
         Ok(model) => {
-            let diagnostics = check_model(&model, profile);
-            let summary = summary(&model, profile);
+            let diagnostics = check_model(&model, chip);
+            let summary = summary(&model, chip);
             (model.text.map(|t| t.source).unwrap_or_default(), diagnostics, summary)
         }
         Err(LoadError::Text(unreadable)) => (unreadable.source, unreadable.errors, String::new()),
@@ -76,7 +102,7 @@ fn check_file(path: &Path, profile: Option<&Profile>, json: bool) -> Result<bool
 }
 
 /// Everything there is to say of a program that could be read.
-pub(crate) fn check_model(model: &Model, profile: Option<&Profile>) -> Diagnostics {
+pub(crate) fn check_model(model: &Model, chip: Option<Chip<'_>>) -> Diagnostics {
     let mut all = Diagnostics::new();
     let text = model.text.as_ref();
     all.0.extend(text.iter().flat_map(|t| t.warnings.iter().cloned()));
@@ -86,8 +112,8 @@ pub(crate) fn check_model(model: &Model, profile: Option<&Profile>) -> Diagnosti
         Err(errors) => all.0.extend(Diagnostics::of_verifier(&errors, &model.program, map)),
         Ok(verified) => {
             check_weights(model, &verified, &mut all);
-            if let Some(profile) = profile {
-                all.0.extend(legality::check(&model.program, map, profile));
+            if let Some(chip) = chip {
+                all.0.extend(chip.check(&model.program, map));
             }
         }
     }
@@ -113,9 +139,12 @@ fn check_weights(model: &Model, verified: &Verified, all: &mut Diagnostics) {
     }
 }
 
-fn summary(model: &Model, profile: Option<&Profile>) -> String {
+fn summary(model: &Model, chip: Option<Chip<'_>>) -> String {
     let ops: usize = model.program.functions.iter().map(|f| f.ops.len()).sum();
-    let chip = profile.map_or(String::new(), |p| format!(", legal on {}", p.name));
+    let chip = chip.map_or(String::new(), |chip| {
+        let verdict = if chip.lenient { "checked leniently for" } else { "legal on" };
+        format!(", {verdict} {}", chip.profile.name)
+    });
     format!("{} in {}{chip}", counted(ops, "op"), counted(model.program.functions.len(), "function"))
 }
 

@@ -17,7 +17,7 @@ use half::f16;
 use super::npy;
 use super::source::{self, LoadError};
 use super::weights::{self, FolderWeights};
-use crate::engine::threads;
+use crate::engine::{RuleFlags, assuming, tell, threads};
 use crate::failure::Failure;
 use crate::profile::Flags;
 
@@ -44,6 +44,8 @@ pub(crate) struct Args {
     numerics: Option<Keep>,
     #[command(flatten)]
     profile: Flags,
+    #[command(flatten)]
+    rules: RuleFlags,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,6 +87,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         (Which::Sim, None) => Keep::Fast,
         (_, Some(numerics)) => numerics,
     };
+    if args.engine == Which::Cpu && (args.rules.lenient || !args.rules.assume.is_empty()) {
+        return Err(Failure::usage(
+            "--assume and --lenient are about the simulated engine; give --engine sim",
+        ));
+    }
     let model = source::load(&args.path).map_err(LoadError::into_failure)?;
     let program = source::verified(&model, &args.path)?;
     refuse_huge(program.main())?;
@@ -103,7 +110,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 Keep::Faithful => ferrane_sim::Numerics::Faithful,
                 Keep::F32 | Keep::Fast => ferrane_sim::Numerics::Fast,
             };
-            let engine = SimEngine::new(args.profile.or_m4()?, threads()).with_numerics(numerics);
+            let engine = SimEngine::new(assuming(args.profile.or_m4()?, &args.rules.assume)?, threads())
+                .with_numerics(numerics)
+                .lenient(args.rules.lenient);
             if let Some(caveat) = engine.caveat() {
                 writeln!(io::stderr(), "{}: {caveat}", engine.profile().name)?;
             }
@@ -242,7 +251,9 @@ fn on_sim(
         weights.insert(path.clone(), files.file(&path).map_err(Failure::Failed)?.to_vec());
     }
     let equal = engine.profile().ports.equal_allocation.value;
-    let mut kernel = engine.compile(&flat, &weights).map_err(Failure::failed)?;
+    let compiled = engine.compile(&flat, &weights);
+    tell(engine)?;
+    let mut kernel = compiled.map_err(Failure::failed)?;
     let surfaces = |ports: &[Port]| {
         let most = ports.iter().map(Port::bytes).max().unwrap_or(0);
         let surface = |port: &Port| engine.surface(port, if equal { most } else { port.bytes() });
@@ -257,9 +268,9 @@ fn on_sim(
             .map_err(Failure::failed)?;
     }
     let ports: Vec<String> = kernel.outputs().iter().map(|p| p.name.clone()).collect();
-    kernel
-        .evaluate(&sources.iter().collect::<Vec<_>>(), &sinks.iter().collect::<Vec<_>>())
-        .map_err(Failure::failed)?;
+    let evaluated = kernel.evaluate(&sources.iter().collect::<Vec<_>>(), &sinks.iter().collect::<Vec<_>>());
+    tell(engine)?;
+    evaluated.map_err(Failure::failed)?;
     let mut outputs = Vec::with_capacity(ports.len());
     for &v in &declared.outputs {
         let name = declared.name_of(v);

@@ -136,6 +136,18 @@ pub(crate) struct Given {
     #[arg(long, value_name = "fast|faithful", value_parser = parse_numerics, help_heading = "Engine")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) numerics: Option<Numerics>,
+    /// Turn a rule of the chip off, e.g. concat-ok; once for each. `ferrane mil explain` lists the rules
+    #[arg(long, value_name = "RULE-ok", help_heading = "Engine")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) assume: Option<Vec<String>>,
+    /// Report what the chip's rules refuse, and go on
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false", hide_possible_values = true, help_heading = "Engine")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lenient: Option<bool>,
+    /// Faults for sim to have: KIND@N[xTIMES],... (compile, slow-compile, load, slots, eval, timeout, daemon-restart) or seed=S:rate=R
+    #[arg(long, value_name = "SPEC", help_heading = "Engine")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) faults: Option<String>,
 
     /// Folder of the run; must be new or empty [default: runs/NAME-N]
     #[arg(long, value_name = "DIR", help_heading = "Run")]
@@ -296,6 +308,9 @@ mod tests {
         chip = "m4"
         profile = "p.toml"
         numerics = "fast"
+        assume = ["concat-ok", "slots-ok"]
+        lenient = true
+        faults = "eval@3"
         out = "o"
         checkpoint-every = 7
         keep = 3
@@ -311,7 +326,8 @@ mod tests {
         let flags = "--model nano --init m --data a.bin --token-bytes 4 --order sequential --seed 3 --steps 10 \
             --micro-batches 2 --batch-size 4 --seq 32 --lr 0.01 --schedule linear --warmup 5 --min-lr-ratio 0.2 \
             --decay-ratio 0.3 --optimizer lion --momentum 0.8 --z-loss 1e-4 \
-            --betas 0.8,0.9 --eps 1e-6 --weight-decay 0 --clip 0 --engine cpu --chip m4 --profile p.toml --numerics fast --out o \
+            --betas 0.8,0.9 --eps 1e-6 --weight-decay 0 --clip 0 --engine cpu --chip m4 --profile p.toml --numerics fast \
+            --assume concat-ok --assume slots-ok --lenient --faults eval@3 --out o \
             --checkpoint-every 7 --keep 3 --eval-every 2 --sample-every 1 --quiet --json";
         assert_eq!(parse(flags).unwrap().given, from_file);
         let set = toml::Table::try_from(&from_file).unwrap();

@@ -134,7 +134,7 @@ impl<O: Write, E: Write> Renderer<O, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ferrane_train::metrics::Metrics;
+    use ferrane_train::metrics::{Health, Metrics};
 
     fn events() -> Vec<Event> {
         let step = |step| {
@@ -150,6 +150,7 @@ mod tests {
                 overflow: None,
                 eval_loss: None,
                 modelled: None,
+                health: Health::default(),
             })
         };
         let started = Event::Started {

@@ -108,11 +108,14 @@ pub(crate) fn new_run(given: &Given) -> Result<RunSettings, Failure> {
 const NOT_SETTINGS: [&str; 5] = ["out", "resume", "quiet", "json", "shape"];
 
 /// Settings that may change while resuming: they do not say what is computed, or, as `steps`, only what comes after.
-const MAY_CHANGE: [&str; 5] = ["steps", "checkpoint-every", "keep", "eval-every", "sample-every"];
+const MAY_CHANGE: [&str; 7] =
+    ["steps", "checkpoint-every", "keep", "eval-every", "sample-every", "lenient", "faults"];
 
 /// The settings of a run to go on with: its own, with what was said where that may change.
 pub(crate) fn resumed(root: &Path, saved: &RunSettings, given: &Given) -> Result<RunSettings, Failure> {
     let mut table = table_of(saved)?;
+    // They were the ended process's.
+    table.remove("faults");
     for (key, value) in table_of(&comparable(given)?)? {
         match (key.as_str(), value) {
             (key, value) if MAY_CHANGE.contains(&key) => drop(table.insert(key.to_owned(), value)),

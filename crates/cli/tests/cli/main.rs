@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod commands;
+mod faults;
 mod plan;
 mod resume;
 mod support;

@@ -120,6 +120,20 @@ fn ctrl_c_finishes_the_step_saves_and_exits_130() {
 }
 
 #[test]
+fn a_second_ctrl_c_ends_a_step_that_takes_too_long() {
+    let bench = Bench::new();
+    // The first step would take hours.
+    let mut running = bench.start("train tiny.toml --out slow --micro-batches 100000000");
+    assert!(running.wait_for("started", 0));
+    running.interrupt();
+    assert!(running.wait_for_words("Ctrl-C again ends at once"));
+    running.interrupt();
+    assert_eq!(running.end().code(), Some(130));
+    assert!(!bench.path("slow/model").exists() && bench.steps("slow").is_empty());
+    assert!(bench.path("slow/config.toml").exists(), "and it can be resumed");
+}
+
+#[test]
 fn more_steps_extend_a_finished_run_and_fewer_are_refused() {
     let bench = Bench::new();
     undisturbed(&bench);

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -86,7 +86,8 @@ impl Bench {
         let mut child =
             self.command(line).arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let events = BufReader::new(child.stdout.take().unwrap());
-        Running { child, events }
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        Running { child, events, errors }
     }
 
     /// The step numbers of a run's metrics.
@@ -132,6 +133,7 @@ impl From<Output> for Finished {
 pub(crate) struct Running {
     child: Child,
     events: BufReader<ChildStdout>,
+    errors: BufReader<ChildStderr>,
 }
 
 impl Running {
@@ -141,6 +143,18 @@ impl Running {
         while self.events.read_line(&mut line).unwrap() > 0 {
             let event: Value = serde_json::from_str(&line).unwrap();
             if event["event"] == kind && event["step"].as_u64().unwrap_or(0) >= step {
+                return true;
+            }
+            line.clear();
+        }
+        false
+    }
+
+    /// Reads stderr until a line has this in it; says whether there was one before the end.
+    pub(crate) fn wait_for_words(&mut self, words: &str) -> bool {
+        let mut line = String::new();
+        while self.errors.read_line(&mut line).unwrap() > 0 {
+            if line.contains(words) {
                 return true;
             }
             line.clear();

@@ -168,6 +168,14 @@ pub enum RunError {
         /// What is left of the run.
         kept: String,
     },
+    /// The engine failed and trying again did not help.
+    #[error("{source}; {kept}")]
+    Engine {
+        /// How.
+        source: Box<RunError>,
+        /// What is left of the run, and how to go on.
+        kept: String,
+    },
     /// The trainer cannot be set up, evaluate or write.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -195,6 +203,19 @@ impl RunError {
                 | NotAFolder { .. }
                 | NotARun { .. }
         )
+    }
+
+    /// Whether the engine failed, and not the work it was given.
+    pub(super) fn is_of_engine(&self) -> bool {
+        let runtime = match self {
+            RunError::Step { source, .. } => match &**source {
+                TrainError::Runtime(runtime) => runtime,
+                _ => return false,
+            },
+            RunError::Train(TrainError::Runtime(runtime)) | RunError::Sample(runtime) => runtime,
+            _ => return false,
+        };
+        matches!(runtime, RuntimeError::Engine(_))
     }
 
     pub(super) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> RunError {

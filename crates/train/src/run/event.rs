@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::metrics::{Metrics, Modelled};
+use crate::metrics::{Health, Metrics, Modelled};
 
 /// Something that happened. Serialised, each is one JSON object whose `event` says which.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -75,6 +75,20 @@ pub enum Event {
         /// What, where, and what was done about it.
         message: String,
     },
+    /// The engine failed at something, or was late.
+    Fault {
+        /// Steps done.
+        step: u64,
+        /// The program and what went wrong.
+        message: String,
+    },
+    /// What the engine had failed at was made good by trying again.
+    Recovered {
+        /// Steps done.
+        step: u64,
+        /// The program and what helped.
+        message: String,
+    },
     /// The run is over and its model written.
     Finished {
         /// Steps done.
@@ -89,6 +103,8 @@ pub enum Event {
         model: PathBuf,
         /// What the steps took.
         timing: Timing,
+        /// What of the engine failed since the run began or was resumed.
+        health: Health,
     },
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use ferrane_engine::Clock;
+use ferrane_engine::{Clock, Engine, RemarkKind};
 use ferrane_model::SpecialTokens;
 use ferrane_model::hf::{self, ModelFiles};
 
@@ -11,8 +11,8 @@ use super::prepare::Prepared;
 use super::storyteller::Storyteller;
 use super::{Event, RunError, RunFolder, RunSettings, Timing};
 use crate::checkpoint::{CheckpointFolder, TrainerState};
-use crate::data::{BatchOrder, EvalWindows};
-use crate::metrics::{Metrics, MetricsLog};
+use crate::data::{BatchOrder, Cursor, EvalWindows};
+use crate::metrics::{Health, Metrics, MetricsLog};
 use crate::trainer::{StepReport, Trainer};
 
 /// The caller's side of a run.
@@ -47,8 +47,11 @@ pub(super) struct Session<'a, 'h> {
     pub(super) settings: &'a RunSettings,
     pub(super) prepared: &'a Prepared,
     pub(super) special: SpecialTokens,
+    pub(super) engine: &'a dyn Engine,
     pub(super) trainer: Trainer,
     pub(super) order: BatchOrder,
+    /// Where `order` stood after the last step that was done.
+    pub(super) cursor: Cursor,
     pub(super) metrics: MetricsLog,
     pub(super) checkpoints: CheckpointFolder,
     /// Steps done.
@@ -63,12 +66,41 @@ pub(super) struct Session<'a, 'h> {
     pub(super) modelled: Option<Clock>,
     /// Makes samples; none if the model has no words.
     pub(super) storyteller: Option<Storyteller<'a>>,
+    /// What of the engine failed, in all and up to the last line of metrics.
+    pub(super) health: Health,
+    pub(super) reported: Health,
     pub(super) host: Host<'h>,
 }
 
 impl Session<'_, '_> {
     /// Steps until the last one or until asked to stop; then a checkpoint and the model. Says whether it was stopped.
     pub(super) fn run(mut self) -> Result<bool, RunError> {
+        match self.train() {
+            Err(error) if error.is_of_engine() => Err(self.keep_what_is_done(error)),
+            done => done,
+        }
+    }
+
+    /// The engine failed for good. The trainer stands where the last whole step left it, so nothing need be lost.
+    fn keep_what_is_done(&mut self, error: RunError) -> RunError {
+        self.listen();
+        let error = match error {
+            RunError::Step { source, .. } => RunError::Train(*source),
+            other => other,
+        };
+        let run = self.folder.root().display();
+        let kept = match self.done {
+            0 => format!("no step was done yet; try again with --resume {run}"),
+            done => match self.checkpoint() {
+                Ok(()) => format!("everything up to step {done} is saved; go on with --resume {run}"),
+                Err(error) => format!("saving step {done} failed too: {error}"),
+            },
+        };
+        RunError::Engine { source: Box::new(error), kept }
+    }
+
+    fn train(&mut self) -> Result<bool, RunError> {
+        self.listen();
         let steps = self.settings.steps;
         let mut held_out_loss = None;
         while self.done < steps && !(self.host.stop)() {
@@ -88,7 +120,17 @@ impl Session<'_, '_> {
         }
         let (step, model) = (self.done, self.folder.model());
         let timing = Timing { modelled: self.modelled.map(Into::into), ..self.timing };
-        (self.host.emit)(Event::Finished { step, steps, interrupted, held_out_loss, model, timing });
+        self.listen();
+        let health = self.health;
+        (self.host.emit)(Event::Finished {
+            step,
+            steps,
+            interrupted,
+            held_out_loss,
+            model,
+            timing,
+            health,
+        });
         Ok(interrupted)
     }
 
@@ -104,8 +146,11 @@ impl Session<'_, '_> {
             self.modelled = Some(self.modelled.unwrap_or_default() + step);
         }
         self.tokens += report.tokens;
+        self.cursor = self.order.cursor();
         let due = is_due(self.settings.eval_every, self.done) || self.done == self.settings.steps;
-        let eval_loss = if due { self.evaluate()? } else { None };
+        let evaluated = if due { self.evaluate() } else { Ok(None) };
+        let eval_loss = evaluated.as_ref().ok().copied().flatten();
+        self.listen();
         let metrics = Metrics {
             step: self.done,
             loss: report.loss,
@@ -118,7 +163,12 @@ impl Session<'_, '_> {
             overflow: report.overflow.clone(),
             eval_loss,
             modelled: report.modelled.map(Into::into),
+            health: Health {
+                faults: self.health.faults - self.reported.faults,
+                recoveries: self.health.recoveries - self.reported.recoveries,
+            },
         };
+        self.reported = self.health;
         self.metrics.append(&metrics)?;
         (self.host.emit)(Event::Step(metrics));
         let (from, to) = (report.loss_scale, self.trainer.progress().loss_scale.scale);
@@ -128,7 +178,25 @@ impl Session<'_, '_> {
         if let Some(loss) = eval_loss {
             (self.host.emit)(Event::Evaluated { step: self.done, loss });
         }
-        Ok(eval_loss)
+        evaluated
+    }
+
+    /// Passes on what the engine noticed.
+    fn listen(&mut self) {
+        for remark in self.engine.remarks() {
+            let (step, message) = (self.done, format!("`{}`: {}", remark.program, remark.message));
+            (self.host.emit)(match remark.kind {
+                RemarkKind::Rule => Event::Warning { message },
+                RemarkKind::Fault => {
+                    self.health.faults += 1;
+                    Event::Fault { step, message }
+                }
+                RemarkKind::Recovery => {
+                    self.health.recoveries += 1;
+                    Event::Recovered { step, message }
+                }
+            });
+        }
     }
 
     fn learn(&mut self) -> Result<StepReport, RunError> {
@@ -161,7 +229,7 @@ impl Session<'_, '_> {
             step,
             updates: progress.updates,
             tokens: self.tokens,
-            cursor: self.order.cursor(),
+            cursor: self.cursor.clone(),
             loss_scale: progress.loss_scale,
             config_hash: self.settings.hash(),
         };

@@ -71,6 +71,15 @@ pub struct RunSettings {
     pub profile: Option<PathBuf>,
     /// How the simulated engine computes.
     pub numerics: Numerics,
+    /// Rules of the profile that are turned off, each as `RULE-ok`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assume: Vec<String>,
+    /// Whether breaches of the profile's rules are reported and not refused.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub lenient: bool,
+    /// The faults the simulated engine has, as text. Those of a process that ended are over: resuming leaves them out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faults: Option<String>,
     /// Steps between checkpoints; 0 keeps only the last.
     pub checkpoint_every: u64,
     /// Checkpoints that stay.
@@ -203,6 +212,9 @@ impl RunSettings {
             chip: "m4".to_owned(),
             profile: None,
             numerics: Numerics::Fast,
+            assume: Vec::new(),
+            lenient: false,
+            faults: None,
             checkpoint_every: 200,
             keep: 2,
             eval_every: 0,
@@ -280,6 +292,8 @@ impl RunSettings {
             data: String::new(),
             model: String::new(),
             init: None,
+            lenient: false,
+            faults: None,
             ..self.clone()
         };
         // Every field has a text.
@@ -377,6 +391,10 @@ impl RunSettings {
         }
         Ok(())
     }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn setting(key: &'static str, problem: impl Into<String>, remedy: impl Into<String>) -> SettingError {

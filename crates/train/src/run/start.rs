@@ -12,7 +12,7 @@ use super::{Event, RunError, RunFolder, RunSettings, Source, Timing};
 use crate::checkpoint::{CheckpointFolder, WholeCheckpoint};
 use crate::data::BatchOrder;
 use crate::loss_scale::LossScaleConfig;
-use crate::metrics::MetricsLog;
+use crate::metrics::{Health, MetricsLog};
 use crate::trainer::{Progress, StepSettings, Trainer};
 
 /// The engine of a run and what to call it.
@@ -143,8 +143,10 @@ impl Ready {
             folder,
             settings: &settings,
             prepared: &prepared,
+            engine: &*engine.engine,
             special: special_tokens(&settings, &prepared)?,
             trainer,
+            cursor: order.cursor(),
             order,
             metrics: MetricsLog::open(&folder.metrics(), done)?,
             checkpoints: CheckpointFolder::new(folder.checkpoints()),
@@ -154,6 +156,8 @@ impl Ready {
             timing: Timing::default(),
             modelled: None,
             storyteller,
+            health: Health::default(),
+            reported: Health::default(),
             host,
         };
         Ok(Outcome {

@@ -99,6 +99,7 @@ pub(super) fn clock(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ferrane_train::metrics::Health;
 
     fn after(step: u64) -> Progress {
         let mut progress = Progress::default();
@@ -116,6 +117,7 @@ mod tests {
                 overflow: None,
                 eval_loss: None,
                 modelled: None,
+                health: Health::default(),
             });
         }
         progress

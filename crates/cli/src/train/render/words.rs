@@ -1,5 +1,6 @@
 //! Events in words.
 
+use ferrane_train::metrics::Health;
 use ferrane_train::run::{Event, Timing};
 
 use super::progress::{clock, short};
@@ -43,6 +44,8 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
                 "step {step}: gradients overflowed in {place}; update skipped, loss scale {from} -> {to}"
             )]
         }
+        Event::Fault { step, message } => vec![format!("fault after step {step}: {message}")],
+        Event::Recovered { step, message } => vec![format!("recovered after step {step}: {message}")],
         Event::Evaluated { step, loss } => {
             vec![format!("held-out loss after step {step}: {loss:.3} (perplexity {:.2})", loss.exp())]
         }
@@ -52,10 +55,14 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
             lines.push(String::new());
             lines
         }
-        Event::Finished { step, interrupted, model, timing, .. } => {
+        Event::Finished { step, interrupted, model, timing, health, .. } => {
             let how = if *interrupted { "stopped" } else { "done" };
             let mut lines = vec![format!("{how} after step {step}; the model is in {}", model.display())];
             lines.extend(took(timing));
+            if !health.is_good() {
+                let Health { faults, recoveries } = health;
+                lines.push(format!("faults   {faults}, made good by {recoveries} recoveries"));
+            }
             lines
         }
     }

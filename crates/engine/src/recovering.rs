@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ferrane_mil::Verified;
 
 use crate::{
-    Clock, Engine, EngineError, Kernel, Port, Profile, Remark, RemarkKind, Surface, SurfaceError, Usage,
-    WeightFiles,
+    Clock, Engine, EngineError, Kernel, OpSaturation, Port, Profile, Remark, RemarkKind, Surface,
+    SurfaceError, Usage, WeightFiles,
 };
 
-/// Another engine, tried again where it fails: a program is compiled a second time; an evaluation is run a second time, and
-/// then once more by a kernel compiled anew, which also brings back what a restarted daemon has dropped.
+/// Another engine, tried again where it fails: a program is compiled a second time; an evaluation is run a second time, then
+/// by a kernel compiled anew, which also brings back what a restarted daemon has dropped, and then both once more.
 ///
 /// An evaluation never changes its inputs, so one that succeeds after all gives the bits it would have given at once.
 /// Every failure and every success after it is a [`Remark`].
@@ -56,6 +56,7 @@ impl Engine for Recovering {
             inputs: kernel.inputs().to_vec(),
             outputs: kernel.outputs().to_vec(),
             kernel: Some(kernel),
+            saturation: Vec::new(),
             engine: Arc::clone(&self.inner),
             log: Arc::clone(&self.log),
             program: program.clone(),
@@ -106,6 +107,8 @@ struct RecoveringKernel {
     outputs: Vec<Port>,
     /// None once compiling it anew has failed.
     kernel: Option<Box<dyn Kernel>>,
+    /// What kernels before it saw saturate.
+    saturation: Vec<OpSaturation>,
     engine: Arc<dyn Engine>,
     log: Log,
     program: Verified,
@@ -146,18 +149,33 @@ impl Kernel for RecoveringKernel {
     }
 
     fn evaluate(&mut self, inputs: &[&Surface], outputs: &[&Surface]) -> Result<(), EngineError> {
-        let Some(first) = failed(self.kernel()?.evaluate(inputs, outputs))? else { return Ok(()) };
-        note(&self.log, RemarkKind::Fault, self.name(), first);
-        let Some(second) = failed(self.kernel()?.evaluate(inputs, outputs))? else {
-            note(&self.log, RemarkKind::Recovery, self.name(), "evaluated at the second try");
-            return Ok(());
+        let mut error = match self.kernel()?.evaluate(inputs, outputs) {
+            Err(error @ EngineError::Evaluate { .. }) => error,
+            done => return done,
         };
-        note(&self.log, RemarkKind::Fault, self.name(), second);
-        // Dropped before its successor is compiled, for its slot may be the last.
-        self.kernel = None;
-        self.kernel()?.evaluate(inputs, outputs)?;
-        note(&self.log, RemarkKind::Recovery, self.name(), "evaluated by a kernel compiled anew");
-        Ok(())
+        for cure in CURES {
+            note(&self.log, RemarkKind::Fault, self.name(), error);
+            if cure == Cure::Anew {
+                // Dropped before its successor is compiled, for its slot may be the last.
+                let saw = self.kernel.take().map(|mut kernel| kernel.take_saturation());
+                self.saturation.extend(saw.into_iter().flatten());
+            }
+            error = match self.kernel()?.evaluate(inputs, outputs) {
+                Ok(()) => {
+                    note(&self.log, RemarkKind::Recovery, self.name(), cure.success());
+                    return Ok(());
+                }
+                Err(error @ EngineError::Evaluate { .. }) => error,
+                Err(other) => return Err(other),
+            };
+        }
+        Err(error)
+    }
+
+    fn take_saturation(&mut self) -> Vec<OpSaturation> {
+        let mut all = std::mem::take(&mut self.saturation);
+        all.extend(self.kernel.iter_mut().flat_map(|kernel| kernel.take_saturation()));
+        all
     }
 
     fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError> {
@@ -167,11 +185,23 @@ impl Kernel for RecoveringKernel {
     }
 }
 
-/// An evaluation's failure, if it is one that another try may cure.
-fn failed(done: Result<(), EngineError>) -> Result<Option<EngineError>, EngineError> {
-    match done {
-        Ok(()) => Ok(None),
-        Err(error @ EngineError::Evaluate { .. }) => Ok(Some(error)),
-        Err(other) => Err(other),
+/// What is done about an evaluation that failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cure {
+    /// It is run again.
+    Again,
+    /// It is run by a kernel compiled anew.
+    Anew,
+}
+
+/// In this order. Twice, for after a restart of the daemon the first two tries of every kernel are bound to fail.
+const CURES: [Cure; 4] = [Cure::Again, Cure::Anew, Cure::Again, Cure::Anew];
+
+impl Cure {
+    fn success(self) -> &'static str {
+        match self {
+            Cure::Again => "evaluated at another try",
+            Cure::Anew => "evaluated by a kernel compiled anew",
+        }
     }
 }

@@ -35,7 +35,7 @@ fn model(engine: Arc<dyn Engine>, mode: WeightsMode) -> Result<TrainingModel, Ru
 fn m4(reloads: bool) -> SimEngine {
     let mut profile = Profile::built_in("m4").unwrap();
     if reloads {
-        profile.assume_absent("weight-file-ignored").unwrap();
+        profile.assume("weight-file-ignored").unwrap();
     }
     SimEngine::new(profile, 2)
 }

@@ -153,7 +153,7 @@ fn reason(breach: &Breach) -> String {
 /// alphabetical order of the ports.
 pub(crate) fn binding(ports: &[Port], profile: &Profile) -> Vec<usize> {
     let mut by_name: Vec<usize> = (0..ports.len()).collect();
-    if profile.ports.alphabetical.value && !profile.assumes("port-order") {
+    if profile.ports.alphabetical.value {
         by_name.sort_by(|&a, &b| ports[a].name.cmp(&ports[b].name));
     }
     // The n-th surface goes to the n-th port in that order.

@@ -50,6 +50,7 @@ fn single_failures_are_cured_and_told() {
         ("eval@1", (1, 1)),
         ("timeout@1", (1, 1)),
         ("eval@1x2", (2, 1)),
+        ("eval@1x4", (4, 1)),
         // The kernel that is gone fails a second time before it is compiled anew.
         ("daemon-restart@1", (2, 1)),
         ("compile@1,load@1,eval@1", (3, 3)),
@@ -74,8 +75,8 @@ fn what_no_try_cures_is_an_error() {
         assert!(error.contains(needle), "{faults}: {error}");
     }
     for (faults, needle) in [
-        ("eval@1x3", "0x1d"),
-        ("timeout@1x3", "0x11"),
+        ("eval@1x5", "0x1d"),
+        ("timeout@1x5", "0x11"),
         ("eval@1x2,compile@2x2", "ANECCompile() FAILED"),
         ("daemon-restart@1,slots@2", "0x50004"),
     ] {

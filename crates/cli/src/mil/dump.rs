@@ -17,7 +17,6 @@ use ferrane_model::stage::Tokens;
 use ferrane_model::{LayerRole, Parameters, Preset, hf};
 
 use super::source::MODEL_FILE;
-use crate::engine;
 use crate::failure::Failure;
 use crate::profile::built_in as profile;
 
@@ -75,7 +74,7 @@ enum Mode {
 const INLINE: usize = 64;
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let profile = engine::profile(&args.chip, &[])?;
+    let profile = profile(&args.chip)?;
     let parameters = parameters(args)?;
     let config = parameters.config().clone();
     if args.layer >= config.layers {

@@ -33,7 +33,7 @@ fn faults_that_another_try_cures_leave_no_trace_in_the_model() {
     bench.ok(&format!("{LINE} --out whole --quiet"));
     for (run, plan, counts) in [
         ("each", "compile@2,load@3,slow-compile@1,eval@20,timeout@40,eval@61x2,daemon-restart@90", true),
-        ("many", "seed=7:rate=0.02", false),
+        ("many", "seed=7:rate=0.01", false),
     ] {
         let done = bench.ok(&format!("{LINE} --out {run} --faults {plan} --json"));
         assert_eq!(losses(&bench, run), losses(&bench, "whole"), "{run}");
@@ -55,8 +55,8 @@ fn faults_that_no_try_cures_stop_the_run_and_lose_nothing() {
     let bench = Bench::new();
     bench.ok(&format!("{LINE} --out whole --quiet"));
     for (run, plan, needle) in [
-        ("eval", "eval@50x3", "0x1d"),
-        ("timeout", "timeout@75x3", "0x11"),
+        ("eval", "eval@50x5", "0x1d"),
+        ("timeout", "timeout@75x5", "0x11"),
         ("compile", "daemon-restart@60,compile@7x2", "ANECCompile() FAILED"),
         ("slots", "daemon-restart@90,slots@7", "other processes hold all program slots"),
     ] {
@@ -97,7 +97,7 @@ fn generation_survives_faults_with_the_same_text() {
     let disturbed = bench.ok(&format!("{generate} --faults compile@1,eval@2,daemon-restart@9"));
     assert_eq!(disturbed.stdout, undisturbed.stdout);
     assert!(disturbed.stderr.contains("fault: ") && disturbed.stderr.contains("recovered: "));
-    let stopped = bench.run(&format!("{generate} --faults eval@3x3"));
+    let stopped = bench.run(&format!("{generate} --faults eval@3x5"));
     assert_eq!(stopped.code, Some(1));
     assert!(stopped.stderr.contains("error: ") && stopped.stderr.contains("0x1d"), "{}", stopped.stderr);
 }

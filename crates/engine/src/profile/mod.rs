@@ -377,6 +377,15 @@ impl Profile {
         if let Some(quirk) = quirk.and_then(|quirk| self.quirks.get_mut(quirk)) {
             quirk.holds.value = false;
         }
+        // What shapes and binds programs asks for figures, not for rules.
+        match id {
+            "input-width" => self.limits.min_input_width.value = 1,
+            "extent" => self.limits.max_extent.value = i32::MAX as usize,
+            "port-order" => self.ports.alphabetical.value = false,
+            "port-sizes" => self.ports.equal_allocation.value = false,
+            "conv-weight-runtime" => self.ports.runtime_conv_weights.value = true,
+            _ => {}
+        }
         self.assumed.insert(id.to_owned());
         Ok(())
     }
@@ -388,16 +397,17 @@ impl Profile {
 
     fn unknown_rule(&self, id: &str) -> ProfileError {
         let ids = legality::rules().unwrap_or_default().iter().map(|rule| rule.id.as_str());
-        let mut known: Vec<&str> = ids.chain(self.quirks.keys().map(String::as_str)).collect();
+        let known: BTreeSet<&str> = ids.chain(self.quirks.keys().map(String::as_str)).collect();
         let nearest = nearest(id, known.iter().copied());
         let shares_word =
             |name: &&str| name.split('-').any(|word| word.len() > 2 && id.split('-').any(|w| w == word));
-        known.retain(|name| Some(*name) == nearest || shares_word(name));
+        let others = known.iter().copied().filter(|name| Some(*name) != nearest).filter(shares_word);
+        let near: Vec<&str> = nearest.into_iter().chain(others).collect();
         ProfileError::UnknownRule {
             rule: id.into(),
-            near: match known.is_empty() {
+            near: match near.is_empty() {
                 true => String::new(),
-                false => format!("near it: {}; ", known.join(", ")),
+                false => format!("near it: {}; ", near.join(", ")),
             },
         }
     }

@@ -129,7 +129,8 @@ fn a_rule_can_be_turned_off_by_name() {
     m4.assume("gelu-mode-missing-ok").unwrap();
     assert!(m4.assumes("gelu-mode-missing") && m4.quirk("gelu-without-mode").is_none());
     m4.assume("weight-file-ignored").unwrap();
-    m4.assume("extent").unwrap();
+    m4.assume("input-width-ok").unwrap();
+    assert_eq!(m4.limits.min_input_width.value, 1, "legalising does as if it were not, too");
     let message = m4.assume("conv-bais-ok").unwrap_err().to_string();
     assert!(message.contains("no rule `conv-bais`") && message.contains("conv-bias"), "{message}");
     let message = m4.assume("zzz").unwrap_err().to_string();

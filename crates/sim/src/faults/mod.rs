@@ -38,7 +38,8 @@ pub(crate) enum Moment {
 }
 
 impl Fault {
-    const ALL: [Fault; 7] = [
+    /// Every kind.
+    pub const ALL: [Fault; 7] = [
         Fault::Compile,
         Fault::SlowCompile,
         Fault::Load,

@@ -122,15 +122,7 @@ impl Session<'_, '_> {
         let timing = Timing { modelled: self.modelled.map(Into::into), ..self.timing };
         self.listen();
         let health = self.health;
-        (self.host.emit)(Event::Finished {
-            step,
-            steps,
-            interrupted,
-            held_out_loss,
-            model,
-            timing,
-            health,
-        });
+        (self.host.emit)(Event::Finished { step, steps, interrupted, held_out_loss, model, timing, health });
         Ok(interrupted)
     }
 

@@ -40,8 +40,9 @@ pub(super) fn combined_file(s: &Subject<'_>) -> Vec<Finding> {
     found
 }
 
+/// Any convolution by a computed weight where the profile takes none, or those of such a batch that none survives.
 pub(super) fn runtime_conv(s: &Subject<'_>, batch: Option<f64>) -> Vec<Finding> {
-    if s.profile.ports.runtime_conv_weights.value {
+    if batch.is_none() && s.profile.ports.runtime_conv_weights.value {
         return Vec::new();
     }
     let met = |(i, op): (usize, &Op)| {

@@ -70,7 +70,12 @@ impl Work {
 }
 
 fn bytes(function: &Function, v: ValueId) -> f64 {
-    function.tensor_type(v).map_or(0.0, |t| t.bytes() as f64)
+    function.tensor_type(v).map_or(0.0, size)
+}
+
+/// Bytes of a packed tensor; extents that no memory holds are no matter here.
+fn size(ty: &TensorType) -> f64 {
+    elements(ty) * ty.dtype.bits() as f64 / 8.0
 }
 
 fn elements(ty: &TensorType) -> f64 {
@@ -168,7 +173,7 @@ impl<'a> Reader<'a> {
 
     /// Bytes of a constant that have to be read now.
     fn stored(&mut self, constant: &'a Constant) -> f64 {
-        let size = constant.ty.bytes() as f64;
+        let size = size(&constant.ty);
         match &constant.payload {
             // Extents, axes and names are part of the program.
             Payload::Inline(_) if constant.ty.rank() == 0 || !constant.ty.dtype.is_float() => 0.0,
@@ -210,7 +215,7 @@ impl<'a> Reader<'a> {
             Opcode::Linear => (call.tensor("x")?, call.tensor("weight")?),
             _ => return Ok(0.0),
         };
-        let (x, y) = (x.bytes() as f64, y.bytes() as f64);
+        let (x, y) = (size(x), size(y));
         let room = self.rates.working_set;
         if x <= room || y <= room {
             return Ok(0.0);

@@ -125,3 +125,12 @@ fn full_load_draws_the_published_power() {
         assert!((drawn / watts - 1.0).abs() < 0.1, "{chip} {kind}: {drawn} W");
     }
 }
+
+#[test]
+fn extents_beyond_any_memory_are_no_panic() {
+    let mut b = Builder::new("main", Opset::Ios18);
+    let x = b.input("x", TensorType::fp16([1 << 31, 1 << 31]));
+    let y = b.unary(Opcode::Relu, x).unwrap();
+    let cost = estimate(&b.finish(&[y]), &Profile::built_in("m4").unwrap()).unwrap();
+    assert!(cost.seconds.is_finite() && cost.seconds > 1e6);
+}

@@ -154,6 +154,19 @@ fn whole_files_are_checked() {
 }
 
 #[test]
+fn chunks_that_are_not_aligned_are_read() {
+    // As ANEForge writes them: one right behind the other.
+    let (mut bytes, _) = write(&[(DType::Int8, Data::Int(vec![1; 3])), (DType::Int8, Data::Int(vec![2; 64]))]);
+    bytes.drain(131..192);
+    set(&mut bytes, 131 + 16, &195u64.to_le_bytes());
+    let file = BlobFile::parse(&bytes).unwrap();
+    let chunk = file.chunk(131, &TensorType::new(DType::Int8, [64])).unwrap();
+    assert_eq!(chunk.to_f32(), vec![2.0; 64]);
+    assert_eq!(file.check().unwrap(), [BlobWarning::Misaligned { offset: 131 }]);
+    assert_eq!(file.chunks().count(), 2);
+}
+
+#[test]
 fn what_cannot_be_stored_is_refused() {
     let mut writer = BlobWriter::new(Cursor::new(Vec::new())).unwrap();
     let error = writer.chunk_data(DType::Bool, &Data::Bool(vec![true])).unwrap_err();

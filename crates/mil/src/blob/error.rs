@@ -50,12 +50,6 @@ pub enum BlobError {
         /// The word found there.
         found: u32,
     },
-    /// A chunk offset that is not a multiple of 64.
-    #[error("offset {offset} is not a multiple of 64, as chunks' offsets are")]
-    Misaligned {
-        /// The offset asked for.
-        offset: u64,
-    },
     /// An element type code that is not defined.
     #[error("the chunk at offset {offset} has element type code {code}, which is not defined")]
     TypeCode {
@@ -203,6 +197,12 @@ pub enum BlobWarning {
         count: u32,
         /// Chunks found.
         found: u32,
+    },
+    /// A chunk that does not begin at a multiple of 64. ANEForge writes such files.
+    #[error("the chunk at offset {offset} does not begin at a multiple of 64")]
+    Misaligned {
+        /// The chunk's offset.
+        offset: u64,
     },
     /// Chunk data that does not begin right behind its metadata.
     #[error("the data of the chunk at offset {offset} is at {data} and not right behind its metadata")]

@@ -1,7 +1,7 @@
 //! Weight files: version 2 of the blob storage format that `BLOBFILE(…)` refers to.
 //!
 //! A file is a 64-byte header (number of chunks, version 2), then for each chunk 64 bytes of metadata and the data, each
-//! beginning at a multiple of 64. All numbers are little-endian. The offset in MIL text is that of a chunk's *metadata*.
+//! beginning at a multiple of 64, though readers take chunks anywhere. All numbers are little-endian. The offset in MIL text is that of a chunk's *metadata*.
 //!
 //! | metadata at | type | meaning |
 //! |---|---|---|

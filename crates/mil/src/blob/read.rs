@@ -80,9 +80,6 @@ impl<'a> BlobFile<'a> {
         if sentinel != SENTINEL {
             return Err(self.no_chunk(offset, sentinel));
         }
-        if !offset.is_multiple_of(ALIGNMENT) {
-            return Err(BlobError::Misaligned { offset });
-        }
         // One byte at 10 and nothing else.
         if data == 0 && size & !0xff_0000 == 0 {
             return Err(BlobError::UnfilledMetadata { offset, size });
@@ -108,8 +105,7 @@ impl<'a> BlobFile<'a> {
         std::iter::from_fn(move || {
             let chunk = file.raw(next?).ok()?;
             // Past the metadata at least, so that the walk ends.
-            let end = chunk.end().max(chunk.offset + ALIGNMENT);
-            next = end.checked_next_multiple_of(ALIGNMENT);
+            next = file.behind(chunk.end().max(chunk.offset + ALIGNMENT));
             Some(chunk)
         })
     }
@@ -129,6 +125,9 @@ impl<'a> BlobFile<'a> {
                 Err(BlobError::Sentinel { .. }) if found >= self.count => break,
                 Err(error) => return Err(error),
             };
+            if !next.is_multiple_of(ALIGNMENT) {
+                warnings.push(BlobWarning::Misaligned { offset: next });
+            }
             if chunk.data_offset != next + ALIGNMENT {
                 warnings.push(BlobWarning::DataElsewhere { offset: next, data: chunk.data_offset });
             }
@@ -136,9 +135,8 @@ impl<'a> BlobFile<'a> {
             ranges.push((chunk.data_offset, chunk.end(), next));
             found += 1;
             last = next;
-            let end = chunk.end().max(next + ALIGNMENT);
-            let Some(aligned) = end.checked_next_multiple_of(ALIGNMENT) else { break };
-            next = aligned;
+            let Some(behind) = self.behind(chunk.end().max(next + ALIGNMENT)) else { break };
+            next = behind;
         }
         ranges.retain(|(start, end, _)| start < end);
         ranges.sort_unstable();
@@ -152,6 +150,12 @@ impl<'a> BlobFile<'a> {
             warnings.push(BlobWarning::Count { count: self.count, found });
         }
         Ok(warnings)
+    }
+
+    /// Where the chunk behind one that ends at `end` is: some writers do not align chunks.
+    fn behind(&self, end: u64) -> Option<u64> {
+        let there = usize::try_from(end).is_ok_and(|at| word(self.bytes, at) == Some(SENTINEL));
+        if there { Some(end) } else { end.checked_next_multiple_of(ALIGNMENT) }
     }
 
     /// Why there is no metadata at `offset`: perhaps it is the data of a chunk that is meant.

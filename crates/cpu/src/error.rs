@@ -33,6 +33,14 @@ pub enum CompileError {
         /// What is wrong.
         source: CallError,
     },
+    /// An integer that fp32, in which all values are held, does not tell from its neighbours.
+    #[error("`{value}` has the integer {number}; integers are exact here below 16777216")]
+    LargeInteger {
+        /// The value it is in.
+        value: String,
+        /// The integer.
+        number: f64,
+    },
     /// A value that is not a tensor of numbers.
     #[error("`{value}` is {ty}, which the CPU cannot hold; only tensors of numbers are executed")]
     NotNumeric {

@@ -19,14 +19,8 @@ const MOST_NODES: usize = 40;
 pub(crate) enum Work {
     /// One loop over the nodes of a group.
     Loop(Group),
-    /// A matrix product.
-    Gemm(usize),
-    /// A general convolution.
-    Conv(usize),
-    /// What an arithmetic does to lines.
-    Lines(usize),
-    /// An op without a kernel.
-    Reference(usize),
+    /// A node with a step of its own.
+    Alone(usize),
 }
 
 /// Nodes that run in one loop over `shape`.
@@ -63,22 +57,9 @@ pub(crate) fn fuse(graph: &Graph) -> Vec<Work> {
             Kind::Input(_) | Kind::Const(_) | Kind::Concat { .. } => {}
             Kind::Map { args, .. } => fuser.map(i, args),
             Kind::Reduce { x, axes, .. } => fuser.reduce(i, x, axes),
-            Kind::Gemm { a, b, bias } => {
-                [a, b].into_iter().chain(bias).for_each(|v| fuser.ready(v.node));
-                fuser.work.push(Work::Gemm(i));
-            }
-            Kind::Lines { x, .. } => {
-                fuser.ready(x.node);
-                fuser.work.push(Work::Lines(i));
-            }
-            Kind::Conv { x, weight, .. } => {
-                fuser.ready(x.node);
-                fuser.ready(weight.node);
-                fuser.work.push(Work::Conv(i));
-            }
-            Kind::Reference { args, .. } => {
-                args.iter().for_each(|v| fuser.ready(v.node));
-                fuser.work.push(Work::Reference(i));
+            kind => {
+                kind.views().iter().for_each(|v| fuser.ready(v.node));
+                fuser.work.push(Work::Alone(i));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferrane_mil::{Opcode, infer::linear::ConvGeometry, interp::SingleOp};
+use ferrane_mil::{Opcode, interp::SingleOp};
 
 use crate::{
     Fold, Numerics,
@@ -16,11 +16,18 @@ pub enum MapOp {
     /// `a`
     Copy,
     Abs,
+    Acos,
+    Asin,
+    Atan,
+    Atanh,
     Ceil,
     Cos,
+    Cosh,
     Erf,
     Exp,
     Exp2,
+    /// `eᵃ − 1`
+    ExpM1,
     Floor,
     /// `1 / (a + ε)`
     Inverse(f32),
@@ -30,14 +37,17 @@ pub enum MapOp {
     Round,
     /// `1 / √(a + ε)`
     Rsqrt(f32),
+    /// −1, 0 or 1.
     Sign,
     Sin,
+    Sinh,
     /// `ln(1 + eᵃ)`
     Softplus,
     /// `a / (1 + |a|)`
     Softsign,
     Sqrt,
     Square,
+    Tan,
     Tanh,
     /// `a·Φ(a)`
     Gelu,
@@ -46,7 +56,7 @@ pub enum MapOp {
     Relu,
     Sigmoid,
     Silu,
-    /// Towards zero: a cast to integers.
+    /// Towards zero, and NaN to 0: a cast to integers.
     Truncate,
     /// 1 where `a ≠ 0`: a cast to `bool`.
     NonZero,
@@ -54,15 +64,29 @@ pub enum MapOp {
     Sub,
     Mul,
     Div,
+    /// `⌊a / b⌋`
+    FloorDiv,
+    /// `a − b·⌊a / b⌋`
+    Mod,
     Max,
     Min,
     Pow,
+    /// 1 where it holds, else 0; so are those below.
+    Equal,
+    NotEqual,
+    Greater,
+    GreaterEqual,
+    /// `b` where `a ≠ 0`, else −0, which changes nothing it is added to.
+    Where,
+    /// `b` where `a = 0`, else −0.
+    Otherwise,
 }
 
 /// How a reduction combines elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReduceOp {
     Sum,
+    Prod,
     Max,
     Min,
 }
@@ -74,6 +98,17 @@ pub(crate) enum LineOp {
     Softmax,
 }
 
+/// What is computed along an axis, element after element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AlongOp {
+    /// Sums up to each element, without it when `exclusive`, from the last on when `reverse`.
+    CumSum { exclusive: bool, reverse: bool },
+    /// The index of the largest.
+    ArgMax,
+    /// The index of the smallest.
+    ArgMin,
+}
+
 /// How a result is rounded after it is computed in fp32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Round {
@@ -83,6 +118,8 @@ pub(crate) enum Round {
     Fp16,
     /// Through bfloat16.
     Bf16,
+    /// Integers: NaN where fp32 no longer tells neighbours apart.
+    Whole,
     /// Not computed in fp32 at all, but by the arithmetic of [`Numerics::Arithmetic`].
     Foreign,
 }
@@ -91,6 +128,7 @@ impl Round {
     /// The rounding that `numerics` asks of results of `dtype`.
     pub(crate) fn of(numerics: &Numerics, dtype: ferrane_mil::DType) -> Self {
         match (numerics, dtype) {
+            (_, dtype) if dtype.is_int() => Round::Whole,
             (Numerics::F32, _) => Round::Keep,
             (Numerics::Arithmetic(_), ferrane_mil::DType::Fp16) => Round::Foreign,
             (_, dtype) => Self::of_constant(dtype),
@@ -122,8 +160,11 @@ pub(crate) enum Kind {
     Gemm { a: View, b: View, bias: Option<View> },
     /// An arithmetic's reduction or softmax along the middle axis of `x` as `[outer, length, inner]`.
     Lines { op: LineOp, x: View, length: usize, inner: usize },
-    /// A general convolution.
-    Conv { x: View, weight: View, geometry: ConvGeometry },
+    /// `y[b, o, j, i] = x[b, o, indices[b, o, j, i], i]`. Indices outside count from the end or are the nearest; NaN is
+    /// taken for them when `strict`.
+    Gather { x: View, indices: View, strict: bool },
+    /// `x [outer, n, inner]`, along its middle axis.
+    Along { op: AlongOp, x: View },
     /// A result of an op that has no kernel: the reference interpreter computes it.
     Reference { op: Arc<SingleOp>, result: usize, args: Vec<View> },
     /// Parts that together fill the node: the node of each part, which is a copy, and the place it fills.
@@ -136,10 +177,9 @@ impl Kind {
         match self {
             Kind::Input(_) | Kind::Const(_) | Kind::Concat { .. } => vec![],
             Kind::Map { args, .. } | Kind::Reference { args, .. } => args.iter().collect(),
-            Kind::Reduce { x, .. } => vec![x],
+            Kind::Reduce { x, .. } | Kind::Along { x, .. } | Kind::Lines { x, .. } => vec![x],
             Kind::Gemm { a, b, bias } => [a, b].into_iter().chain(bias).collect(),
-            Kind::Lines { x, .. } => vec![x],
-            Kind::Conv { x, weight, .. } => vec![x, weight],
+            Kind::Gather { x, indices, .. } => vec![x, indices],
         }
     }
 
@@ -247,6 +287,35 @@ impl Graph {
             placed.push((copy, place));
         }
         self.push(&shape, Kind::Concat { parts: placed }, Round::Keep)
+    }
+
+    /// `x` with as many elements of `fill` before and after it along each axis as `pads` says.
+    pub(crate) fn pad(&mut self, x: &View, pads: &[(usize, usize)], fill: f32) -> View {
+        if pads.iter().all(|&pad| pad == (0, 0)) {
+            return x.clone();
+        }
+        let shape: Vec<usize> =
+            x.shape.iter().zip(pads).map(|(d, (before, after))| before + d + after).collect();
+        let fill = self.scalar(fill);
+        // Along each axis the slabs before and after what the axes before it have left; then what all have left.
+        let mut left: Vec<(usize, usize)> = shape.iter().map(|&d| (0, d)).collect();
+        let mut parts = Vec::new();
+        for (axis, &(before, after)) in pads.iter().enumerate() {
+            for slab in [(0, before), (shape[axis] - after, after)].into_iter().filter(|(_, size)| *size > 0)
+            {
+                left[axis] = slab;
+                let sizes: Vec<usize> = left.iter().map(|(_, size)| *size).collect();
+                parts.push((self.copy(&fill.broadcast(&sizes)).node, left.clone()));
+            }
+            left[axis] = (before, x.shape[axis]);
+        }
+        parts.push((self.copy(x).node, left));
+        let whole = View::whole(self.nodes.len(), &shape);
+        let place = |slab: Vec<(usize, usize)>| {
+            slab.into_iter().enumerate().fold(whole.clone(), |v, (axis, (at, size))| v.slice(axis, at, size))
+        };
+        let parts = parts.into_iter().map(|(part, slab)| (part, place(slab))).collect();
+        self.push(&shape, Kind::Concat { parts }, Round::Keep)
     }
 
     /// For every node, the nodes that read it.

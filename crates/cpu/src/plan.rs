@@ -6,7 +6,7 @@ use crate::{
     graph::{Graph, Kind},
     memory::{Access, Buffer, Origin},
     place::{Home, place},
-    step::{Step, conv::ConvStep, gemm::GemmStep, lines::LinesStep, reference::ReferenceStep},
+    step::Step,
     view::{View, elements, row_major},
 };
 
@@ -40,10 +40,7 @@ pub(crate) fn plan(mut graph: Graph, name: &str) -> Result<Plan, CompileError> {
         .into_iter()
         .map(|work| match work {
             Work::Loop(group) => Step::Loop(planner.emit_loop(&group)),
-            Work::Gemm(node) => Step::Gemm(GemmStep::new(&mut planner, node)),
-            Work::Conv(node) => Step::Conv(ConvStep::new(&mut planner, node)),
-            Work::Lines(node) => Step::Lines(LinesStep::new(&mut planner, node)),
-            Work::Reference(node) => Step::Reference(Box::new(ReferenceStep::new(&mut planner, node))),
+            Work::Alone(node) => Step::alone(&mut planner, node),
         })
         .collect();
     if planner.broken {

@@ -1,14 +1,23 @@
 //! From a MIL function to the graph: arguments are read, views composed, composite ops taken apart.
 
+mod along;
+mod attention;
 mod compute;
+mod convolution;
+mod elementwise;
+mod image;
+mod index;
 mod lines;
 mod movement;
+mod norm;
+mod product;
 
 use ferrane_mil::{Call, CallError, Constant, Function, Op, Opcode, Operand, Payload, TensorType, ValueId};
 
 use crate::{
     CompileError, Numerics, Weights,
     graph::{self, Graph, Kind, Round},
+    simd::round,
     view::View,
 };
 
@@ -112,7 +121,13 @@ impl<'a> Lower<'a> {
         let not_numeric = || CompileError::NotNumeric { value: name.into(), ty: constant.ty.to_string() };
         let mut data: Vec<f32> = match &constant.payload {
             Payload::Inline(data) => {
-                data.to_f64().ok_or_else(not_numeric)?.into_iter().map(|x| x as f32).collect()
+                let elements = data.to_f64().ok_or_else(not_numeric)?;
+                if constant.ty.dtype.is_int()
+                    && let Some(&number) = elements.iter().find(|&&x| round::whole(x as f32).is_nan())
+                {
+                    return Err(CompileError::LargeInteger { value: name.into(), number });
+                }
+                elements.into_iter().map(|x| x as f32).collect()
             }
             Payload::Blob(blob) => {
                 let wrong = |what: String| CompileError::Weight {
@@ -141,7 +156,7 @@ impl<'a> Lower<'a> {
             Numerics::F32 => Round::Keep,
             Numerics::Declared | Numerics::Arithmetic(_) => Round::of_constant(constant.ty.dtype),
         };
-        data.iter_mut().for_each(|x| *x = crate::simd::round::scalar(round, *x));
+        data.iter_mut().for_each(|x| *x = round::scalar(round, *x));
         Ok(self.graph.push(&constant.ty.shape, Kind::Const(data), Round::Keep))
     }
 
@@ -155,6 +170,10 @@ impl<'a> Lower<'a> {
     fn arg(&mut self, name: &'static str, site: Site<'_>) -> Result<View, CompileError> {
         let operand = site.get(site.call.required(name))?;
         self.operand(operand, site)
+    }
+
+    fn optional(&mut self, name: &'static str, site: Site<'_>) -> Result<Option<View>, CompileError> {
+        site.get(site.call.operand(name))?.map(|operand| self.operand(operand, site)).transpose()
     }
 
     fn op(&mut self, op: &'a Op) -> Result<(), CompileError> {

@@ -11,7 +11,11 @@ impl Lower<'_> {
         let one = |view: View| Ok(Some(vec![view]));
         match site.call.code() {
             Opcode::Identity => one(self.arg("x", site)?),
-            Opcode::Reshape | Opcode::ExpandDims | Opcode::Squeeze => {
+            Opcode::Reshape
+            | Opcode::ExpandDims
+            | Opcode::Squeeze
+            | Opcode::Flatten2d
+            | Opcode::ReshapeLike => {
                 let shape = self.result_shape(site)?;
                 let x = self.arg("x", site)?;
                 one(self.graph.reshape(&x, shape))
@@ -49,6 +53,30 @@ impl Lower<'_> {
                 one(self.tile(&x, &reps))
             }
             Opcode::Pad => one(self.pad(site)?),
+            Opcode::Stack => {
+                let shape = self.result_shape(site)?;
+                let operands = site.get(site.call.operands("values"))?;
+                let axis = site.need("axis", site.call.int("axis"))?;
+                let axis = site.get(site.call.axis(axis, shape.len()))?;
+                let mut part = shape.to_vec();
+                part[axis] = 1;
+                let mut parts = Vec::with_capacity(operands.len());
+                for operand in operands {
+                    let value = self.operand(operand, site)?;
+                    parts.push(self.graph.reshape(&value, &part));
+                }
+                one(self.graph.concat(&parts, axis, false))
+            }
+            Opcode::SlidingWindows => {
+                let shape = self.result_shape(site)?;
+                let axis = site.need("axis", site.call.int("axis"))?;
+                let axis = site.get(site.call.axis(axis, shape.len() - 1))?;
+                let stride = site.need("stride", site.call.int("stride"))? as usize;
+                let mut x = self.arg("x", site)?;
+                x.strides.insert(axis + 1, x.strides[axis]);
+                x.strides[axis] *= stride;
+                one(View { shape: shape.to_vec(), ..x })
+            }
             _ => Ok(None),
         }
     }
@@ -79,49 +107,49 @@ impl Lower<'_> {
         self.graph.reshape(&tiled, &shape)
     }
 
-    /// Axis by axis, a concatenation of what is before, the tensor, and what is after.
     fn pad(&mut self, site: Site<'_>) -> Result<View, CompileError> {
         let mut x = self.arg("x", site)?;
         let pad = site.need("pad", site.call.ints("pad"))?;
-        let mode = site.need("mode", site.call.string("mode"))?;
-        let fill = match mode {
+        let first = x.shape.len() - pad.len() / 2;
+        let pairs = pad.chunks_exact(2).map(|pair| (pair[0] as usize, pair[1] as usize));
+        let reflect = match site.need("mode", site.call.string("mode"))? {
             "constant" => {
                 let value = crate::simd::round::scalar(site.round, site.float("constant_val")?);
-                Some(self.graph.scalar(value))
+                let pads: Vec<_> = std::iter::repeat_n((0, 0), first).chain(pairs).collect();
+                return Ok(self.graph.pad(&x, &pads, value));
             }
-            "reflect" | "replicate" => None,
+            "reflect" => true,
+            "replicate" => false,
             other => return Err(site.unsupported(format!("mode \"{other}\""))),
         };
-        let first = x.shape.len() - pad.len() / 2;
-        for (axis, pair) in pad.chunks_exact(2).enumerate().map(|(i, pair)| (first + i, pair)) {
-            let (before, after) = (pair[0] as usize, pair[1] as usize);
-            if before + after == 0 {
-                continue;
-            }
+        for (axis, (before, after)) in pairs.enumerate().map(|(i, pair)| (first + i, pair)) {
             let extent = x.shape[axis];
-            if fill.is_none() && (extent == 0 || (mode == "reflect" && before.max(after) >= extent)) {
+            if extent == 0 || (reflect && before.max(after) >= extent) {
+                let (mode, pair) = (if reflect { "reflect" } else { "replicate" }, [before, after]);
                 return Err(
                     site.unsupported(format!("{mode} padding of {pair:?} on an axis of extent {extent}"))
                 );
             }
-            let mut parts = Vec::new();
-            let border = |n: usize, source: &dyn Fn(usize) -> usize| -> Vec<View> {
-                if let Some(fill) = &fill {
-                    let mut shape = x.shape.clone();
-                    shape[axis] = n;
-                    return vec![fill.broadcast(&shape)];
+            let source = |i: usize| match (i < before, i < before + extent) {
+                (true, _) => {
+                    if reflect {
+                        before - i
+                    } else {
+                        0
+                    }
                 }
-                (0..n).map(|i| x.slice(axis, source(i), 1)).collect()
+                (false, true) => i - before,
+                (false, false) => {
+                    if reflect {
+                        2 * extent + before - 2 - i
+                    } else {
+                        extent - 1
+                    }
+                }
             };
-            let reflect = mode == "reflect";
-            if before > 0 {
-                parts.extend(border(before, &|i| if reflect { before - i } else { 0 }));
+            if before + after > 0 {
+                x = self.pick(&x, axis, (0..before + extent + after).map(|i| source(i) as f32).collect());
             }
-            parts.push(x.clone());
-            if after > 0 {
-                parts.extend(border(after, &|i| if reflect { extent - 2 - i } else { extent - 1 }));
-            }
-            x = self.graph.concat(&parts, axis, false);
         }
         Ok(x)
     }

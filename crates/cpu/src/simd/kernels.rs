@@ -169,6 +169,9 @@ unsafe fn run<const F: bool>(instructions: &[Instruction], tile: &Tile<'_>, fp16
                 Code::Round(Round::Bf16) => {
                     in_place(span, to, |row| row.iter_mut().for_each(|x| *x = round::bf16(*x)));
                 }
+                Code::Round(Round::Whole) => {
+                    in_place(span, to, |row| row.iter_mut().for_each(|x| *x = round::whole(*x)));
+                }
                 Code::Round(Round::Keep | Round::Foreign) => {}
                 Code::Move => scatter(span, to, a),
                 Code::Rows(op) => reduce_rows(op, span, to, a),
@@ -247,22 +250,30 @@ unsafe fn map<const F: bool>(op: MapOp, s: Span, to: Plane, a: Plane, b: Plane) 
         match op {
             MapOp::Copy => map1(s, to, a, |x| x),
             MapOp::Abs => map1(s, to, a, f32::abs),
+            MapOp::Acos => map1(s, to, a, f32::acos),
+            MapOp::Asin => map1(s, to, a, f32::asin),
+            MapOp::Atan => map1(s, to, a, f32::atan),
+            MapOp::Atanh => map1(s, to, a, f32::atanh),
             MapOp::Ceil => map1(s, to, a, f32::ceil),
             MapOp::Cos => map1(s, to, a, f32::cos),
+            MapOp::Cosh => map1(s, to, a, f32::cosh),
             MapOp::Erf => map1(s, to, a, math::erf::<F>),
             MapOp::Exp => map1(s, to, a, math::exp::<F>),
             MapOp::Exp2 => map1(s, to, a, math::exp2::<F>),
+            MapOp::ExpM1 => map1(s, to, a, f32::exp_m1),
             MapOp::Floor => map1(s, to, a, f32::floor),
             MapOp::Inverse(e) => map1(s, to, a, |x| 1.0 / (x + e)),
             MapOp::Log(e) => map1(s, to, a, |x| math::ln::<F>(x + e)),
             MapOp::Round => map1(s, to, a, f32::round_ties_even),
             MapOp::Rsqrt(e) => map1(s, to, a, |x| 1.0 / (x + e).sqrt()),
-            MapOp::Sign => map1(s, to, a, |x| f32::from(x > 0.0) - f32::from(x < 0.0)),
+            MapOp::Sign => map1(s, to, a, |x| if x == 0.0 { 0.0 } else { x.signum() }),
             MapOp::Softplus => map1(s, to, a, |x| x.max(0.0) + math::ln::<F>(1.0 + math::exp::<F>(-x.abs()))),
             MapOp::Softsign => map1(s, to, a, |x| x / (1.0 + x.abs())),
             MapOp::Sin => map1(s, to, a, f32::sin),
+            MapOp::Sinh => map1(s, to, a, f32::sinh),
             MapOp::Sqrt => map1(s, to, a, f32::sqrt),
             MapOp::Square => map1(s, to, a, |x| x * x),
+            MapOp::Tan => map1(s, to, a, f32::tan),
             MapOp::Tanh => map1(s, to, a, math::tanh::<F>),
             MapOp::Gelu => map1(s, to, a, math::gelu::<F>),
             MapOp::GeluTanh => map1(s, to, a, math::gelu_tanh::<F>),
@@ -270,17 +281,43 @@ unsafe fn map<const F: bool>(op: MapOp, s: Span, to: Plane, a: Plane, b: Plane) 
             MapOp::Relu => map1(s, to, a, |x| if x < 0.0 { 0.0 } else { x }),
             MapOp::Sigmoid => map1(s, to, a, math::sigmoid::<F>),
             MapOp::Silu => map1(s, to, a, |x| x * math::sigmoid::<F>(x)),
-            MapOp::Truncate => map1(s, to, a, f32::trunc),
+            MapOp::Truncate => map1(s, to, a, |x| if x.is_nan() { 0.0 } else { x.trunc() }),
             MapOp::NonZero => map1(s, to, a, |x| if x == 0.0 { 0.0 } else { 1.0 }),
             MapOp::Add => map2(s, to, a, b, |x, y| x + y),
             MapOp::Sub => map2(s, to, a, b, |x, y| x - y),
             MapOp::Mul => map2(s, to, a, b, |x, y| x * y),
             MapOp::Div => map2(s, to, a, b, |x, y| x / y),
+            MapOp::FloorDiv => map2(s, to, a, b, floor_div),
+            MapOp::Mod => map2(s, to, a, b, modulo),
             MapOp::Max => map2(s, to, a, b, max),
             MapOp::Min => map2(s, to, a, b, min),
             MapOp::Pow => map2(s, to, a, b, f32::powf),
+            MapOp::Equal => map2(s, to, a, b, |x, y| truth(x == y)),
+            MapOp::NotEqual => map2(s, to, a, b, |x, y| truth(x != y)),
+            MapOp::Greater => map2(s, to, a, b, |x, y| truth(x > y)),
+            MapOp::GreaterEqual => map2(s, to, a, b, |x, y| truth(x >= y)),
+            MapOp::Where => map2(s, to, a, b, |x, y| if x != 0.0 { y } else { -0.0 }),
+            MapOp::Otherwise => map2(s, to, a, b, |x, y| if x == 0.0 { y } else { -0.0 }),
         }
     }
+}
+
+#[inline(always)]
+fn truth(holds: bool) -> f32 {
+    if holds { 1.0 } else { 0.0 }
+}
+
+/// In fp64, lest a quotient is rounded up to a whole number.
+#[inline(always)]
+fn floor_div(x: f32, y: f32) -> f32 {
+    (f64::from(x) / f64::from(y)).floor() as f32
+}
+
+/// The remainder has the sign of the divisor.
+#[inline(always)]
+fn modulo(x: f32, y: f32) -> f32 {
+    let (x, y) = (f64::from(x), f64::from(y));
+    (x - y * (x / y).floor()) as f32
 }
 
 /// The larger; NaN when either is.
@@ -406,6 +443,7 @@ unsafe fn reduce_rows(op: ReduceOp, s: Span, to: Plane, a: Plane) {
             let row = a.row(r, s.columns);
             *to.at.add(r) = match op {
                 ReduceOp::Sum => reduce_row(row, 0.0, |x, y| x + y),
+                ReduceOp::Prod => reduce_row(row, 1.0, |x, y| x * y),
                 ReduceOp::Max => reduce_row(row, f32::NEG_INFINITY, max),
                 ReduceOp::Min => reduce_row(row, f32::INFINITY, min),
             };
@@ -440,6 +478,7 @@ unsafe fn reduce_columns(op: ReduceOp, s: Span, accumulator: *mut f32, a: Plane)
     unsafe {
         match op {
             ReduceOp::Sum => fold_rows(s, accumulator, a, |x, y| x + y),
+            ReduceOp::Prod => fold_rows(s, accumulator, a, |x, y| x * y),
             ReduceOp::Max => fold_rows(s, accumulator, a, max),
             ReduceOp::Min => fold_rows(s, accumulator, a, min),
         }
@@ -465,6 +504,7 @@ unsafe fn fold_rows(s: Span, accumulator: &mut [f32], a: Plane, f: impl Fn(f32, 
 pub(crate) fn start(op: ReduceOp) -> f32 {
     match op {
         ReduceOp::Sum => 0.0,
+        ReduceOp::Prod => 1.0,
         ReduceOp::Max => f32::NEG_INFINITY,
         ReduceOp::Min => f32::INFINITY,
     }
@@ -474,6 +514,7 @@ pub(crate) fn start(op: ReduceOp) -> f32 {
 pub(crate) fn combine(op: ReduceOp, x: f32, y: f32) -> f32 {
     match op {
         ReduceOp::Sum => x + y,
+        ReduceOp::Prod => x * y,
         ReduceOp::Max => max(x, y),
         ReduceOp::Min => min(x, y),
     }

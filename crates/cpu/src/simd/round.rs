@@ -9,7 +9,14 @@ pub(crate) fn scalar(round: Round, x: f32) -> f32 {
         Round::Keep | Round::Foreign => x,
         Round::Fp16 => fp16(x),
         Round::Bf16 => bf16(x),
+        Round::Whole => whole(x),
     }
+}
+
+/// `x`, an integer, or NaN from 2²⁴ on, where it may be the neighbour of what was meant.
+pub(crate) fn whole(x: f32) -> f32 {
+    const PAST: f32 = 16_777_216.0;
+    if x.abs() < PAST { x } else { f32::NAN }
 }
 
 /// `x` through binary16, ties to even. Written without branches so that loops over it vectorise.

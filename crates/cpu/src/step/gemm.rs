@@ -5,7 +5,7 @@ use std::ops::Range;
 use gemm::Parallelism;
 
 use crate::{
-    graph::{Kind, Round},
+    graph::Round,
     memory::{Access, Bases},
     plan::Planner,
     simd::kernels::{Code, Instruction, Place, Plane, Run, Tile},
@@ -14,7 +14,7 @@ use crate::{
         foreign::{ForeignProduct, Prepared},
     },
     team::{self, Scratch},
-    view::{elements, row_major},
+    view::{View, elements, row_major},
 };
 
 /// Multiply-adds below which a product is not worth another thread.
@@ -50,13 +50,10 @@ pub(super) struct Matrix {
 }
 
 impl GemmStep {
-    pub(crate) fn new(planner: &mut Planner, node: usize) -> Self {
-        let Kind::Gemm { a, b, bias } = planner.graph.nodes[node].kind.clone() else {
-            unreachable!("only products are planned as products")
-        };
+    pub(crate) fn new(planner: &mut Planner, node: usize, a: &View, b: &View, bias: Option<&View>) -> Self {
         let (shape, round) = (planner.graph.nodes[node].shape.clone(), planner.graph.nodes[node].round);
         let rank = shape.len();
-        let accesses = [planner.access(&a), planner.access(&b), planner.result(node)];
+        let accesses = [planner.access(a), planner.access(b), planner.result(node)];
         let matrix = |access: &Access| Matrix {
             buffer: access.buffer,
             row: access.strides[rank - 2],
@@ -67,7 +64,7 @@ impl GemmStep {
             let along = |d: usize| i / dense[d] % shape[d] * access.strides[d];
             access.offset + (0..rank - 2).map(along).sum::<usize>()
         };
-        let bias = bias.map(|bias| planner.access(&bias));
+        let bias = bias.map(|bias| planner.access(bias));
         let products = if shape[rank - 2] * shape[rank - 1] == 0 { 0 } else { elements(&shape[..rank - 2]) };
         let constant = |access: &Access| planner.is_constant(access.buffer);
         let prepared = (constant(&accesses[0]) && bias.as_ref().is_none_or(constant))

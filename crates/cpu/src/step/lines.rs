@@ -5,11 +5,11 @@ use std::slice;
 use super::Machine;
 use crate::{
     arithmetic::Strided,
-    graph::{Kind, LineOp},
+    graph::LineOp,
     memory::Bases,
     plan::Planner,
     team::{self, Scratch},
-    view::elements,
+    view::{View, elements},
 };
 
 /// Elements below which it is not worth another thread.
@@ -29,11 +29,14 @@ pub(crate) struct LinesStep {
 }
 
 impl LinesStep {
-    pub(crate) fn new(planner: &mut Planner, node: usize) -> Self {
-        let Kind::Lines { op, x, length, inner } = planner.graph.nodes[node].kind.clone() else {
-            unreachable!("only lines are planned as lines")
-        };
-        let (from, to) = (planner.access(&x), planner.result(node));
+    pub(crate) fn new(
+        planner: &mut Planner,
+        node: usize,
+        op: LineOp,
+        x: &View,
+        (length, inner): (usize, usize),
+    ) -> Self {
+        let (from, to) = (planner.access(x), planner.result(node));
         // Each line gives one result in place of its elements, or as many as it has.
         let results = match op {
             LineOp::Fold(_) => inner,

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use ferrane_mil::interp::SingleOp;
 
 use crate::{
-    graph::{Kind, Round},
+    graph::Round,
     memory::{Access, Bases},
     plan::Planner,
     simd::round,
     step::Machine,
-    view::{elements, row_major},
+    view::{View, elements, row_major},
 };
 
 /// One result of an op.
@@ -28,10 +28,13 @@ pub(crate) struct ReferenceStep {
 }
 
 impl ReferenceStep {
-    pub(crate) fn new(planner: &mut Planner, node: usize) -> Self {
-        let Kind::Reference { op, result, args } = planner.graph.nodes[node].kind.clone() else {
-            unreachable!("only ops without a kernel are planned as such")
-        };
+    pub(crate) fn new(
+        planner: &mut Planner,
+        node: usize,
+        op: Arc<SingleOp>,
+        result: usize,
+        args: &[View],
+    ) -> Self {
         Self {
             shape: planner.graph.nodes[node].shape.clone(),
             round: planner.graph.nodes[node].round,

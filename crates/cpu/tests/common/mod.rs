@@ -88,11 +88,28 @@ pub(crate) fn expect(f: &Function, inputs: &[Vec<f32>], declared: bool) -> Vec<V
 
 /// Holds the executor against the interpreter, in both numerics, on one and two threads, twice.
 pub(crate) fn check(f: &Function, seed: u64, positive: bool) {
-    let inputs = inputs(f, &mut Random(seed), positive);
+    hold(f, &inputs(f, &mut Random(seed), positive));
+}
+
+/// As [`check`], with elements that `element` chooses by the input's name.
+pub(crate) fn check_with(f: &Function, seed: u64, element: impl Fn(&str, &mut Random) -> f32) {
+    let mut random = Random(seed);
+    let inputs: Vec<Vec<f32>> = f
+        .inputs
+        .iter()
+        .map(|&v| {
+            let count = f.tensor_type(v).unwrap().elements();
+            (0..count).map(|_| element(f.name_of(v), &mut random)).collect()
+        })
+        .collect();
+    hold(f, &inputs);
+}
+
+fn hold(f: &Function, inputs: &[Vec<f32>]) {
     for (numerics, tolerance) in [(Numerics::F32, 1e-5), (Numerics::Declared, 2e-3)] {
-        let expected = expect(f, &inputs, matches!(numerics, Numerics::Declared));
+        let expected = expect(f, inputs, matches!(numerics, Numerics::Declared));
         let mut executable = Executable::compile(f, &NoWeights, options(numerics.clone(), 1)).unwrap();
-        let one = run_compiled(f, &mut executable, &inputs);
+        let one = run_compiled(f, &mut executable, inputs);
         for ((given, expected), &v) in one.iter().zip(&expected).zip(&f.outputs) {
             let name = f.name_of(v);
             let largest = expected.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
@@ -102,9 +119,9 @@ pub(crate) fn check(f: &Function, seed: u64, positive: bool) {
                 assert!(error <= tolerance, "{name}[{i}] = {x}, not {y} ({numerics:?}, {error:e})");
             }
         }
-        assert_eq!(run_compiled(f, &mut executable, &inputs), one, "a second run differs ({numerics:?})");
-        assert_eq!(run(f, &inputs, options(numerics.clone(), 2)), one, "two threads differ ({numerics:?})");
-        assert_eq!(run(f, &inputs, options(numerics.clone(), 5)), one, "five threads differ ({numerics:?})");
+        assert_eq!(run_compiled(f, &mut executable, inputs), one, "a second run differs ({numerics:?})");
+        assert_eq!(run(f, inputs, options(numerics.clone(), 2)), one, "two threads differ ({numerics:?})");
+        assert_eq!(run(f, inputs, options(numerics.clone(), 5)), one, "five threads differ ({numerics:?})");
     }
 }
 

@@ -388,6 +388,48 @@ fn a_dumped_kernel_runs() {
 }
 
 #[test]
+fn every_layer_and_the_pieces_of_the_host_are_dumped() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = |name: &str| dir.path().join(name);
+    let dump = |out: &str, more: &[&str]| {
+        let to = folder(out);
+        ok(&[&["dump", "--model", "nano", "--seq", "64", "--out", text(&to)], more].concat())
+    };
+    let said = dump("all", &["--layer", "all", "--plan", "inference"]);
+    assert_eq!(said.lines().count(), 2 * fs::read_dir(folder("all")).unwrap().count(), "{said}");
+    let weight = |layer: &str| fs::read(folder("all").join(layer).join("ffn_fwd/weights/w1.bin")).unwrap();
+    assert_ne!(weight("layer-0"), weight("layer-1"));
+    let (without, with) = (dump("engine", &[]), dump("host", &["--host"]));
+    assert!(with.lines().count() > without.lines().count(), "{with}");
+    assert!(fs::read_to_string(folder("host").join("ffn_norm_bwd/model.mil")).is_ok(), "{with}");
+    ok(&["check", text(&folder("host"))]);
+}
+
+#[test]
+fn runs_are_timed_and_integers_are_exact_or_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = r#"program(1.3) { func main<ios18>(tensor<int32, [2]> x) {
+        int32 k = const()[val = int32(4096)];
+        tensor<int32, [2]> y = mul(x = x, y = k);
+        tensor<bool, [2]> z = greater(x = y, y = k); } -> (y, z); }"#;
+    let file = write(dir.path(), "ints.mil", program);
+    let run = |numbers: [i32; 2]| {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+        let x = format!("x={}", text(&write(dir.path(), "x.npy", npy_of("<i4", "(2,)", &bytes))));
+        mil(&["run", text(&file), "--input", &x, "--out", text(&dir.path().join("out")), "--repeat", "3"])
+    };
+    let ran = run([4095, -3]);
+    assert!(ran.code == 0 && ran.out.contains("fastest of 3 runs"), "{}{}", ran.out, ran.err);
+    let file_of = |name: &str| fs::read(dir.path().join("out").join(name)).unwrap();
+    let elements = [16_773_120i32, -12_288].map(i32::to_le_bytes).concat();
+    assert!(file_of("y.npy").ends_with(&elements) && file_of("z.npy").ends_with(&[1, 0]));
+    let ran = run([4096, 1]);
+    assert!(ran.code == 1 && ran.err.contains("an integer of 16777216 or more"), "{}", ran.err);
+    let ran = run([16_777_217, 1]);
+    assert!(ran.code == 1 && ran.err.contains("exact here below 16777216"), "{}", ran.err);
+}
+
+#[test]
 fn dump_refuses_what_it_cannot_do() {
     let dir = tempfile::tempdir().unwrap();
     let out = text(dir.path());

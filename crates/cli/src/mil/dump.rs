@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -40,9 +41,12 @@ pub(crate) struct Args {
     /// The chip the programs are made legal for
     #[arg(long, value_name = "CHIP", default_value = "m4")]
     chip: String,
-    /// The layer whose weights are baked in
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    layer: usize,
+    /// The layer whose weights are baked in; `all` writes every layer's kernels, to DIR/layer-N
+    #[arg(long, value_name = "N|all", default_value = "0")]
+    layer: Layers,
+    /// Also write what the plan computes on the host, in fp32, to run with `--engine cpu`
+    #[arg(long)]
+    host: bool,
     /// Tokens in a sequence; at most the model's context
     #[arg(long, value_name = "N")]
     seq: Option<usize>,
@@ -52,6 +56,23 @@ pub(crate) struct Args {
     /// Seed of a preset's weights
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Layers {
+    One(usize),
+    All,
+}
+
+impl FromStr for Layers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            number => number.parse().map(Self::One).map_err(|_| "write a layer's number or all".into()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -77,14 +98,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let profile = profile(&args.chip)?;
     let parameters = parameters(args)?;
     let config = parameters.config().clone();
-    if args.layer >= config.layers {
-        return Err(Failure::Usage(format!(
-            "`layer` {}: the model has {} layers, 0 to {}",
-            args.layer,
-            config.layers,
-            config.layers - 1
-        )));
-    }
+    let layers = match args.layer {
+        Layers::One(layer) if layer >= config.layers => {
+            let (count, last) = (config.layers, config.layers - 1);
+            return Err(Failure::Usage(format!(
+                "`layer` {layer}: the model has {count} layers, 0 to {last}"
+            )));
+        }
+        Layers::One(layer) => vec![(layer, args.out.clone())],
+        // Kernels whose weights are inputs serve all layers.
+        Layers::All if args.mode == Mode::Streamed => vec![(0, args.out.clone())],
+        Layers::All => (0..config.layers).map(|n| (n, args.out.join(format!("layer-{n}")))).collect(),
+    };
     let seq = args.seq.unwrap_or(config.max_seq.min(256));
     if seq == 0 || seq > config.max_seq || args.batch == 0 {
         return Err(Failure::Usage(format!(
@@ -100,11 +125,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         Cut::Inference => Plan::inference(&config, tokens).map_err(Failure::failed)?,
     };
-    for piece in pieces.iter().filter(|p| p.place == Place::Engine) {
-        let folder = args.out.join(piece.name);
-        let kernel = Kernel::new(piece, args.mode, &profile).map_err(|why| failed(piece.name, &why))?;
-        kernel.write(&folder, &parameters, args.layer).map_err(|why| failed(piece.name, &why))?;
-        writeln!(io::stdout(), "{}", folder.display())?;
+    for piece in pieces.iter().filter(|p| args.host || p.place == Place::Engine) {
+        for (layer, out) in &layers {
+            let folder = out.join(piece.name);
+            let kernel = Kernel::new(piece, args.mode, &profile).map_err(|why| failed(piece.name, &why))?;
+            kernel.write(&folder, &parameters, *layer).map_err(|why| failed(piece.name, &why))?;
+            writeln!(io::stdout(), "{}", folder.display())?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -147,10 +174,17 @@ impl Kernel {
                 (streamed.function, Vec::new())
             }
         };
-        function =
-            flatten_ports(&function, profile.limits.min_input_width.value).map_err(|e| e.to_string())?;
+        let least = match piece.place {
+            Place::Engine => profile.limits.min_input_width.value,
+            Place::Host => 1,
+        };
+        function = flatten_ports(&function, least).map_err(|e| e.to_string())?;
         function.name = "main".to_owned();
-        let program = legalise(function, profile).map_err(|e| e.to_string())?.program().clone();
+        let program = match piece.place {
+            Place::Engine => legalise(function, profile).map_err(|e| e.to_string())?.program().clone(),
+            // The host computes in fp32 and follows no chip's rules.
+            Place::Host => Program::single(function),
+        };
         Ok(Self { program, transposed })
     }
 

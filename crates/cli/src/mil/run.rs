@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use ferrane_cpu::{CompileError, Executable, Options};
@@ -46,6 +47,9 @@ pub(crate) struct Args {
     profile: Flags,
     #[command(flatten)]
     rules: RuleFlags,
+    /// Run it N times and say how long compiling and the fastest run took; arrays are read and written outside that time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: Option<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,6 +77,23 @@ fn parse_input(text: &str) -> Result<(String, PathBuf), String> {
 /// The outputs: name, type, elements.
 type Outputs = Vec<(String, TensorType, Vec<f32>)>;
 
+/// How long compiling and the fastest run took.
+struct Timing {
+    compile: Duration,
+    run: Duration,
+}
+
+/// Runs `times` times.
+fn fastest(times: u32, mut run: impl FnMut() -> Result<(), Failure>) -> Result<Duration, Failure> {
+    let mut best = Duration::MAX;
+    for _ in 0..times {
+        let start = Instant::now();
+        run()?;
+        best = best.min(start.elapsed());
+    }
+    Ok(best)
+}
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let numerics = match (args.engine, args.numerics) {
         (Which::Cpu, Some(Keep::Faithful)) => {
@@ -97,13 +118,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     refuse_huge(program.main())?;
     let inputs = read_inputs(program.main(), &args.inputs)?;
     let weights = FolderWeights::new(&model.folder);
-    let outputs = match args.engine {
+    let times = args.repeat.unwrap_or(1);
+    let (outputs, timing) = match args.engine {
         Which::Cpu => {
             let numerics = match numerics {
                 Keep::F32 => ferrane_cpu::Numerics::F32,
                 Keep::Fast | Keep::Faithful => ferrane_cpu::Numerics::Declared,
             };
-            on_cpu(program.main(), &weights, &inputs, numerics)?
+            on_cpu(program.main(), &weights, &inputs, numerics, times)?
         }
         Which::Sim => {
             let numerics = match numerics {
@@ -116,10 +138,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             if let Some(caveat) = engine.caveat() {
                 writeln!(io::stderr(), "{}: {caveat}", engine.profile().name)?;
             }
-            on_sim(&program, &weights, &inputs, &engine)?
+            on_sim(&program, &weights, &inputs, &engine, times)?
         }
     };
     write_outputs(&args.out, &outputs)?;
+    if args.repeat.is_some() {
+        let [compile, run] = [timing.compile, timing.run].map(|t| t.as_secs_f64() * 1e3);
+        writeln!(io::stdout(), "compiled in {compile:.3} ms, fastest of {times} runs {run:.3} ms")?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -200,24 +226,30 @@ fn element(x: f64, dtype: DType) -> Result<f32, String> {
     if x.fract() != 0.0 || x < least || x >= past {
         return Err(format!("{x} is not an {dtype}"));
     }
-    match f64::from(y) == x {
+    match x.abs() < PAST_WHOLE {
         true => Ok(y),
-        false => Err(format!("{x} cannot be held: integers are exact here up to 16777216")),
+        false => Err(format!("{x} cannot be held: integers are exact here below {PAST_WHOLE}")),
     }
 }
+
+/// From here on fp32, in which engines hold all values, does not tell an integer from its neighbour.
+const PAST_WHOLE: f64 = 16_777_216.0;
 
 fn on_cpu(
     f: &Function,
     weights: &FolderWeights,
     inputs: &[Vec<f32>],
     numerics: ferrane_cpu::Numerics,
-) -> Result<Outputs, Failure> {
+    times: u32,
+) -> Result<(Outputs, Timing), Failure> {
     let options = Options { numerics, threads: threads() };
     let explained = |error: CompileError| {
         let why = weights.failure().map_or(String::new(), |why| format!(": {why}"));
         Failure::Failed(format!("{error}{why}"))
     };
+    let start = Instant::now();
     let mut executable = Executable::compile(f, weights, options).map_err(explained)?;
+    let compile = start.elapsed();
     let mut outputs = Vec::with_capacity(f.outputs.len());
     for &v in &f.outputs {
         let ty = tensor(f, v)?.clone();
@@ -227,8 +259,8 @@ fn on_cpu(
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let mut slices: Vec<&mut [f32]> =
         outputs.iter_mut().map(|(_, _, elements)| elements.as_mut_slice()).collect();
-    executable.run(&inputs, &mut slices).map_err(Failure::failed)?;
-    Ok(outputs)
+    let run = fastest(times, || executable.run(&inputs, &mut slices).map_err(Failure::failed))?;
+    Ok((outputs, Timing { compile, run }))
 }
 
 /// Runs the program as the trainer runs kernels: ports shaped as surfaces, in the order the engine binds them.
@@ -237,7 +269,8 @@ fn on_sim(
     files: &FolderWeights,
     inputs: &[Vec<f32>],
     engine: &SimEngine,
-) -> Result<Outputs, Failure> {
+    times: u32,
+) -> Result<(Outputs, Timing), Failure> {
     let declared = program.main();
     let function = order_ports(&flatten_ports(declared, 1).map_err(Failure::failed)?);
     let flat = Program {
@@ -251,7 +284,9 @@ fn on_sim(
         weights.insert(path.clone(), files.file(&path).map_err(Failure::Failed)?.to_vec());
     }
     let equal = engine.profile().ports.equal_allocation.value;
+    let start = Instant::now();
     let compiled = engine.compile(&flat, &weights);
+    let compile = start.elapsed();
     tell(engine)?;
     let mut kernel = compiled.map_err(Failure::failed)?;
     let surfaces = |ports: &[Port]| {
@@ -268,9 +303,10 @@ fn on_sim(
             .map_err(Failure::failed)?;
     }
     let ports: Vec<String> = kernel.outputs().iter().map(|p| p.name.clone()).collect();
-    let evaluated = kernel.evaluate(&sources.iter().collect::<Vec<_>>(), &sinks.iter().collect::<Vec<_>>());
+    let (from, to): (Vec<&Surface>, Vec<&Surface>) = (sources.iter().collect(), sinks.iter().collect());
+    let run = fastest(times, || kernel.evaluate(&from, &to).map_err(Failure::failed));
     tell(engine)?;
-    evaluated.map_err(Failure::failed)?;
+    let run = run?;
     let mut outputs = Vec::with_capacity(ports.len());
     for &v in &declared.outputs {
         let name = declared.name_of(v);
@@ -278,13 +314,19 @@ fn on_sim(
         let elements = surface.map(|s| s.read(<[f32]>::to_vec)).transpose().map_err(Failure::failed)?;
         outputs.push((name.to_owned(), tensor(declared, v)?.clone(), elements.unwrap_or_default()));
     }
-    Ok(outputs)
+    Ok((outputs, Timing { compile, run }))
 }
 
 fn write_outputs(folder: &Path, outputs: &Outputs) -> Result<(), Failure> {
     fs::create_dir_all(folder)
         .map_err(|error| Failure::Failed(format!("cannot create {}: {error}", folder.display())))?;
     for (name, ty, elements) in outputs {
+        if ty.dtype.is_int() && elements.iter().any(|x| x.is_nan()) {
+            return Err(Failure::Failed(format!(
+                "the output `{name}`, a {ty}, has an element that is not exact: a step computed an integer of \
+                 {PAST_WHOLE} or more, or divided by zero"
+            )));
+        }
         let path = folder.join(format!("{name}.npy"));
         let bytes = npy::write(ty.dtype, &ty.shape, elements)
             .map_err(|why| Failure::Failed(format!("the output `{name}`: {why}")))?;

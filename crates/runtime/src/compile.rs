@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ferrane_cpu::CpuEngine;
-use ferrane_engine::{Engine, Kernel, Port, Profile, Surface, WeightFiles, legalise};
+use ferrane_engine::{Engine, Kernel, OpSaturation, Port, Profile, Surface, WeightFiles, legalise};
 use ferrane_mil::{
     Verified,
     pass::{Streamed, WeightInput, flatten_ports, weights_to_inputs},
@@ -53,6 +53,16 @@ impl PieceKernel {
             (PieceKernel::Shared(_), _) => None,
             (PieceKernel::EachLayer { first, .. }, 0) => Some(first),
             (PieceKernel::EachLayer { others, .. }, _) => others.get(layer - 1),
+        }
+    }
+
+    /// The ops of a layer's kernel of which results saturated since this was last asked.
+    pub(crate) fn take_saturation(&mut self, layer: usize) -> Vec<OpSaturation> {
+        match self {
+            PieceKernel::Shared(kernel) => kernel.take_saturation(),
+            PieceKernel::EachLayer { .. } => {
+                self.of_layer(layer).map_or_else(Vec::new, |kernel| kernel.take_saturation())
+            }
         }
     }
 

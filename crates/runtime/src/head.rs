@@ -14,6 +14,7 @@ use crate::{
     compile::CompiledPiece,
     layers::{Binder, Pass, Values},
     matmul::{Matrix, MatrixMut, matmul},
+    saturation::Saturated,
     training::accumulate,
     weights::Weights,
 };
@@ -105,13 +106,32 @@ impl Head {
         }
     }
 
-    /// The first gradient in the backward pass whose surface overflowed.
+    /// The first gradient in the backward pass that overflowed: an op of it, or a surface.
     pub(crate) fn overflow(&self) -> Result<Option<&str>, RuntimeError> {
-        let of_classifier = match &self.classifier {
-            HeadClassifier::Gradients(pass) => pass.overflow(0)?,
+        let classifier = match &self.classifier {
+            HeadClassifier::Gradients(pass) => Some(pass),
             HeadClassifier::Host(_) | HeadClassifier::Probabilities => None,
         };
-        Ok(of_classifier.or(self.backward.overflow(0)?))
+        for pass in classifier.into_iter().chain([&self.backward]) {
+            let found = match pass.saturated.gradient(0, &self.forward.saturated) {
+                Some(value) => Some(value),
+                None => pass.overflow(0)?,
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What saturated since this was last asked.
+    pub(crate) fn take_saturation(&mut self) -> Vec<Saturated> {
+        let classifier = match &mut self.classifier {
+            HeadClassifier::Gradients(pass) => Some(pass),
+            HeadClassifier::Host(_) | HeadClassifier::Probabilities => None,
+        };
+        let passes = [&mut self.forward, &mut self.backward].into_iter().chain(classifier);
+        passes.flat_map(|pass| pass.saturated.take(false)).collect()
     }
 
     /// The gradient of each position's `log_sum`: 1, and that of the z-loss.

@@ -18,6 +18,7 @@ use crate::{
     RuntimeError, WeightsMode,
     baking::{BakedPiece, Bakery, CompileLog, LayerKernel, Reference},
     compile::{CompiledPiece, Compiler, PieceKernel},
+    saturation::Watch,
     weights::{WeightSurfaces, Weights},
 };
 
@@ -36,6 +37,8 @@ pub(crate) struct Pass {
     pieces: Vec<CompiledPiece>,
     /// `calls[layer]`, in order.
     calls: Vec<Vec<Call>>,
+    /// What saturated in it, on an engine that tells.
+    pub(crate) saturated: Watch,
 }
 
 impl Pass {
@@ -62,7 +65,9 @@ impl Pass {
         for call in &self.calls[layer] {
             let inputs: Vec<&Surface> = call.inputs.iter().collect();
             let outputs: Vec<&Surface> = call.outputs.iter().collect();
-            self.pieces[call.piece].kernel.evaluate(layer, &inputs, &outputs)?;
+            let piece = &mut self.pieces[call.piece];
+            piece.kernel.evaluate(layer, &inputs, &outputs)?;
+            self.saturated.note(layer, piece.name, piece.kernel.take_saturation(layer));
         }
         Ok(())
     }
@@ -221,7 +226,7 @@ impl Binder {
             }
             calls.push(of_layer);
         }
-        Ok(Pass { pieces, calls })
+        Ok(Pass { pieces, calls, saturated: Watch::default() })
     }
 
     fn input(

@@ -21,6 +21,7 @@ mod math;
 mod matmul;
 mod mode;
 mod sampler;
+mod saturation;
 mod training;
 mod weights;
 
@@ -32,5 +33,6 @@ pub use generate::Generator;
 pub use matmul::Write;
 pub use mode::WeightsMode;
 pub use sampler::{Sampler, Sampling, SamplingError};
+pub use saturation::Saturated;
 pub use training::{Overflow, TrainingModel};
 pub use weights::Weights;

@@ -16,6 +16,7 @@ use crate::{
     head::{CompiledHead, Head},
     layers::{Binder, Pass, Values, embed},
     matmul::{Matrix, MatrixMut, Write, matmul},
+    saturation::{Saturated, merged},
     weights::Weights,
 };
 
@@ -152,8 +153,8 @@ impl TrainingModel {
         self.head.set_z_loss(weight);
     }
 
-    /// The first gradient that overflowed fp16 in the last [`TrainingModel::loss_and_gradients`]. Surfaces are looked at
-    /// because an engine that saturates leaves no infinity in what is computed from them.
+    /// The first gradient that overflowed in the last [`TrainingModel::loss_and_gradients`]: an op that the engine tells of, or a
+    /// surface. Surfaces are looked at because an engine that saturates leaves no infinity in what is computed from them.
     pub fn overflow(&self) -> Option<&Overflow> {
         self.overflow.as_ref()
     }
@@ -252,6 +253,15 @@ impl TrainingModel {
         Ok(sum)
     }
 
+    /// What saturated since this was last asked, by layer and op, on an engine that watches its arithmetic.
+    pub fn take_saturation(&mut self) -> Vec<Saturated> {
+        let mut all = self.forward.saturated.take(true);
+        all.extend(self.backward.saturated.take(true));
+        all.extend(self.evaluation.iter_mut().flat_map(|pass| pass.saturated.take(true)));
+        all.extend(self.head.take_saturation());
+        merged(all)
+    }
+
     fn embed(&self, inputs: &[u32]) -> Result<(), RuntimeError> {
         embed(self.binder.weights(), inputs, &self.input)
     }
@@ -261,7 +271,10 @@ impl TrainingModel {
             return Ok(());
         }
         let value = match layer {
-            Some(layer) => self.backward.overflow(layer)?,
+            Some(layer) => match self.backward.saturated.gradient(layer, &self.forward.saturated) {
+                Some(value) => Some(value),
+                None => self.backward.overflow(layer)?,
+            },
             None => self.head.overflow()?,
         };
         self.overflow = value.map(|value| Overflow { layer, value: value.to_owned() });

@@ -13,5 +13,6 @@ pub mod loss_scale;
 pub mod metrics;
 pub mod optim;
 pub mod run;
+pub mod saturation;
 pub mod schedule;
 pub mod trainer;

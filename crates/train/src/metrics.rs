@@ -33,6 +33,9 @@ pub struct Metrics {
     /// Mean negative log-likelihood of a held-out token after the step, where it was evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
+    /// Results that became infinite though their operands were finite; absent where none did or the engine does not tell.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub saturated: u64,
     /// The Neural Engine's part of the step, modelled; absent where the engine's time is real.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modelled: Option<Modelled>,
@@ -77,6 +80,10 @@ impl From<Clock> for Modelled {
             ane_utilisation: clock.utilisation(),
         }
     }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The system refused something about the metrics file.
@@ -179,6 +186,7 @@ mod tests {
             loss_scale: 256.0,
             overflow: (step == 3).then(|| "`d_h1` of layer 2".to_owned()),
             eval_loss: (step == 4).then_some(2.5),
+            saturated: if step == 3 { 17 } else { 0 },
             modelled: (step == 2).then_some(Modelled { ane_ms: 9.5, ane_joules: 0.02, ane_utilisation: 0.1 }),
             health: Health { faults: step / 5, recoveries: step / 6 },
         }

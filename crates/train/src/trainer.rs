@@ -15,6 +15,7 @@ use crate::{
     data::{Batch, DataError, EvalWindows},
     loss_scale::{LossScale, LossScaleConfig, LossScaleError, LossScaleState, ScaleChange},
     optim::{Arenas, OptimError, Optimiser, OptimiserConfig, Update, clip_coefficient, global_norm},
+    saturation::Saturated,
     schedule::Schedule,
 };
 
@@ -50,6 +51,8 @@ pub struct StepReport {
     pub grad_norm: Option<f64>,
     /// Where gradients overflowed, if they did.
     pub overflow: Option<String>,
+    /// Ops that saturated, on an engine that watches its arithmetic.
+    pub saturated: Vec<Saturated>,
     /// Loss scale of the step.
     pub loss_scale: f32,
     /// What the step did to the loss scale.
@@ -211,6 +214,7 @@ impl Trainer {
             overflow = overflow.or_else(|| self.model.overflow().map(Overflow::to_string));
         }
 
+        let saturated = self.model.take_saturation().into_iter().map(Into::into).collect();
         let norm = global_norm(&self.grads) / f64::from(scale);
         if overflow.is_none() && !norm.is_finite() {
             let tensor = first_non_finite(self.model.weights().table(), &self.grads);
@@ -233,6 +237,7 @@ impl Trainer {
             overflow,
             loss_scale: scale,
             scale_change,
+            saturated,
             tokens: positions as u64,
             modelled: self.engine.clock().zip(before).map(|(now, before)| now - before),
         })
@@ -273,6 +278,8 @@ impl Trainer {
             sum += self.model.loss(read.batch.inputs(), read.targets()).map_err(|e| self.explain(e))?;
             count += read.targets().len();
         }
+        // Steps tell of steps alone.
+        self.model.take_saturation();
         Ok(sum / count.max(1) as f64)
     }
 

@@ -149,6 +149,7 @@ mod tests {
                 loss_scale: 1.0,
                 overflow: None,
                 eval_loss: None,
+                saturated: 0,
                 modelled: None,
                 health: Health::default(),
             })

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
 };
 
-use ferrane_engine::{Kernel, Port, Surface, WeightFiles};
+use ferrane_engine::{Kernel, OpSaturation, Port, Surface, WeightFiles};
 use ferrane_model::LayerRole;
 
 use super::{
@@ -86,6 +86,11 @@ impl LayerKernel {
             Some(Check::Trial) => self.try_reload(&mut *loaded.kernel, inputs, outputs),
             Some(Check::Outputs) => self.compare(inputs, outputs),
         }
+    }
+
+    /// The ops of which results saturated since this was last asked.
+    pub(crate) fn take_saturation(&self) -> Vec<OpSaturation> {
+        self.lock().as_mut().map_or_else(Vec::new, |loaded| loaded.kernel.take_saturation())
     }
 
     /// Gives it the weights of now, if it has others.

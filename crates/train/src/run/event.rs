@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::metrics::{Health, Metrics, Modelled};
+use crate::saturation::{Saturated, SaturationTotal};
 
 /// Something that happened. Serialised, each is one JSON object whose `event` says which.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,6 +49,22 @@ pub enum Event {
         to: f32,
         /// Where gradients overflowed, so that the update was dropped; none if the scale grew.
         overflow: Option<String>,
+    },
+    /// Ops saturated in a step, on an engine that watches its arithmetic.
+    Saturated {
+        /// Steps done.
+        step: u64,
+        /// Scale of that step.
+        loss_scale: f32,
+        /// Which, by layer.
+        ops: Vec<Saturated>,
+    },
+    /// Before the end of a run with faithful numerics: what saturated in its steps.
+    Saturations {
+        /// Steps of this process that were watched.
+        steps: u64,
+        /// Every op that ever did, by layer.
+        ops: Vec<SaturationTotal>,
     },
     /// The mean loss on held-out windows.
     Evaluated {

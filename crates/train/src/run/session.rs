@@ -9,10 +9,11 @@ use ferrane_model::hf::{self, ModelFiles};
 
 use super::prepare::Prepared;
 use super::storyteller::Storyteller;
-use super::{Event, RunError, RunFolder, RunSettings, Timing};
+use super::{EngineChoice, Event, Numerics, RunError, RunFolder, RunSettings, Timing};
 use crate::checkpoint::{CheckpointFolder, TrainerState};
 use crate::data::{BatchOrder, Cursor, EvalWindows};
 use crate::metrics::{Health, Metrics, MetricsLog};
+use crate::saturation::Totals;
 use crate::trainer::{StepReport, Trainer};
 
 /// The caller's side of a run.
@@ -64,6 +65,8 @@ pub(super) struct Session<'a, 'h> {
     pub(super) timing: Timing,
     /// The part of that on the engine.
     pub(super) modelled: Option<Clock>,
+    /// What saturated in the steps of this process, and how many those are.
+    pub(super) saturations: (Totals, u64),
     /// Makes samples; none if the model has no words.
     pub(super) storyteller: Option<Storyteller<'a>>,
     /// What of the engine failed, in all and up to the last line of metrics.
@@ -118,6 +121,10 @@ impl Session<'_, '_> {
         if !interrupted {
             self.sample()?;
         }
+        let (totals, watched) = &self.saturations;
+        if self.settings.numerics == Numerics::Faithful && self.settings.engine != EngineChoice::Cpu {
+            (self.host.emit)(Event::Saturations { steps: *watched, ops: totals.all() });
+        }
         let (step, model) = (self.done, self.folder.model());
         let timing = Timing { modelled: self.modelled.map(Into::into), ..self.timing };
         self.listen();
@@ -154,6 +161,7 @@ impl Session<'_, '_> {
             loss_scale: report.loss_scale,
             overflow: report.overflow.clone(),
             eval_loss,
+            saturated: report.saturated.iter().map(|op| op.count).sum(),
             modelled: report.modelled.map(Into::into),
             health: Health {
                 faults: self.health.faults - self.reported.faults,
@@ -163,6 +171,13 @@ impl Session<'_, '_> {
         self.reported = self.health;
         self.metrics.append(&metrics)?;
         (self.host.emit)(Event::Step(metrics));
+        let (totals, watched) = &mut self.saturations;
+        totals.add(&report.saturated, report.loss_scale);
+        *watched += 1;
+        if !report.saturated.is_empty() {
+            let (loss_scale, ops) = (report.loss_scale, report.saturated);
+            (self.host.emit)(Event::Saturated { step: self.done, loss_scale, ops });
+        }
         let (from, to) = (report.loss_scale, self.trainer.progress().loss_scale.scale);
         if from != to {
             (self.host.emit)(Event::LossScale { step: self.done, from, to, overflow: report.overflow });

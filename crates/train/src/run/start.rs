@@ -155,6 +155,7 @@ impl Ready {
             saved: from.map(|whole| (whole.state.step, whole.path)),
             timing: Timing::default(),
             modelled: None,
+            saturations: Default::default(),
             storyteller,
             health: Health::default(),
             reported: Health::default(),

@@ -2,6 +2,7 @@
 
 use ferrane_train::metrics::Health;
 use ferrane_train::run::{Event, Timing};
+use ferrane_train::saturation::SaturationTotal;
 
 use super::progress::{clock, short};
 
@@ -36,7 +37,9 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
             }
             lines
         }
-        Event::Step(_) | Event::Warning { .. } | Event::Saved { .. } => Vec::new(),
+        // What overflowed gradients is told with the loss scale, and the rest at the end.
+        Event::Step(_) | Event::Warning { .. } | Event::Saved { .. } | Event::Saturated { .. } => Vec::new(),
+        Event::Saturations { steps, ops } => saturations(*steps, ops),
         // Growth is routine.
         Event::LossScale { overflow: None, .. } => Vec::new(),
         Event::LossScale { step, from, to, overflow: Some(place) } => {
@@ -69,6 +72,27 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
 }
 
 /// What the steps took here and, modelled, would take of the chip's engine.
+/// Which op of which layer saturated, how often, and at which loss scales.
+fn saturations(steps: u64, ops: &[SaturationTotal]) -> Vec<String> {
+    if ops.is_empty() {
+        return vec![format!("no op saturated in {steps} steps")];
+    }
+    let mut lines = vec![format!("saturated in {steps} steps:")];
+    lines.extend(ops.iter().map(|total| {
+        let op = &total.op;
+        let place = op.layer.map_or("after the layers".to_owned(), |layer| format!("layer {layer}"));
+        let scales = match total.lowest_scale == total.highest_scale {
+            true => format!("loss scale {}", total.highest_scale),
+            false => format!("loss scales {} to {}", total.lowest_scale, total.highest_scale),
+        };
+        format!(
+            "    {place}, {}: {} `{}`, {} results in {} steps, {scales}",
+            op.kernel, op.op, op.value, op.count, total.steps
+        )
+    }));
+    lines
+}
+
 fn took(timing: &Timing) -> Vec<String> {
     if timing.steps == 0 {
         return Vec::new();

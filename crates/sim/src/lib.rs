@@ -6,6 +6,7 @@
 //! chip was measured to compute.
 
 mod engine;
+mod explain;
 pub mod faults;
 pub mod numerics;
 mod process;
@@ -13,3 +14,5 @@ mod rules;
 mod silent;
 
 pub use engine::{Numerics, SimEngine};
+pub use explain::{Errors, ExplainError, OpErrors, explain};
+pub use numerics::Rule;

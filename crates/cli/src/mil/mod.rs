@@ -5,6 +5,7 @@ mod cost;
 mod diff;
 mod dump;
 mod explain;
+mod explain_numerics;
 mod fmt;
 mod npy;
 mod ops;

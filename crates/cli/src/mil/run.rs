@@ -15,6 +15,7 @@ use ferrane_mil::{DType, Function, Program, TensorType, ValueId, Verified, verif
 use ferrane_sim::SimEngine;
 use half::f16;
 
+use super::explain_numerics;
 use super::npy;
 use super::source::{self, LoadError};
 use super::weights::{self, FolderWeights};
@@ -34,8 +35,8 @@ pub(crate) struct Args {
     #[arg(long = "input", value_name = "NAME=FILE.npy", value_parser = parse_input)]
     inputs: Vec<(String, PathBuf)>,
     /// The folder for the outputs
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "explain_numerics")]
+    out: Option<PathBuf>,
     /// What executes it
     #[arg(long, value_name = "ENGINE", default_value = "cpu")]
     engine: Which,
@@ -50,6 +51,12 @@ pub(crate) struct Args {
     /// Run it N times and say how long compiling and the fastest run took; arrays are read and written outside that time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeat: Option<u32>,
+    /// Tell of every op how far its results are from fp32, and how many saturated (sim, faithful)
+    #[arg(long)]
+    explain_numerics: bool,
+    /// Tell it as JSON
+    #[arg(long, requires = "explain_numerics")]
+    json: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -104,6 +111,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 "`numerics` f32: the simulated engine rounds as the real one; use fast or faithful",
             ));
         }
+        (engine, given) if args.explain_numerics && (engine, given) != (Which::Sim, Some(Keep::Faithful)) => {
+            return Err(Failure::usage(
+                "`explain-numerics` tells of faithful numerics; add --engine sim --numerics faithful",
+            ));
+        }
         (Which::Cpu, None) => Keep::F32,
         (Which::Sim, None) => Keep::Fast,
         (_, Some(numerics)) => numerics,
@@ -138,10 +150,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             if let Some(caveat) = engine.caveat() {
                 writeln!(io::stderr(), "{}: {caveat}", engine.profile().name)?;
             }
-            on_sim(&program, &weights, &inputs, &engine, times)?
+            let (outputs, timing) = on_sim(&program, &weights, &inputs, &engine, times)?;
+            if args.explain_numerics {
+                let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+                let rows =
+                    ferrane_sim::explain(program.main(), &weights, &inputs, engine.profile(), threads());
+                explain_numerics::show(&rows.map_err(Failure::failed)?, args.json)?;
+            }
+            (outputs, timing)
         }
     };
-    write_outputs(&args.out, &outputs)?;
+    if let Some(folder) = &args.out {
+        write_outputs(folder, &outputs)?;
+    }
     if args.repeat.is_some() {
         let [compile, run] = [timing.compile, timing.run].map(|t| t.as_secs_f64() * 1e3);
         writeln!(io::stdout(), "compiled in {compile:.3} ms, fastest of {times} runs {run:.3} ms")?;

@@ -11,9 +11,11 @@ pub mod fp16;
 pub mod gemm;
 pub mod mac;
 pub mod reduce;
+mod rule;
 pub mod table;
 
 pub use faithful::Faithful;
+pub use rule::Rule;
 
 /// True when a slice has an infinite element.
 #[inline(always)]

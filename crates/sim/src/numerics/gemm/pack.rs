@@ -107,6 +107,8 @@ pub(super) struct Rows {
     pub(super) len: usize,
     /// For each k, one number a row: the decoded weight in units with its last bit raised.
     pub(super) weights: Vec<f32>,
+    /// For each of them its [`threshold`].
+    pub(super) thresholds: Vec<f32>,
     /// For each k the magnitude from which every row keeps its product.
     pub(super) enough: Vec<f32>,
     /// The bias of each row in units.
@@ -141,11 +143,15 @@ impl Rows {
         for (k, to) in weights.chunks_exact_mut(height).enumerate() {
             to.iter_mut().enumerate().for_each(|(r, to)| *to = straight[r * depth + k]);
         }
+        let thresholds = dispatch(
+            #[inline(always)]
+            || weights.iter().map(|w| threshold(*w)).collect(),
+        );
         let units = |b: f32| (f64::from(decode(b)) * UNITS).round() as i64;
         let bias = (0..height)
             .map(|r| bias.filter(|_| r < rows.len()).map_or(0, |bias| units(bias[rows.start + r])))
             .collect();
-        Rows { len: rows.len(), weights, enough, bias, bounds }
+        Rows { len: rows.len(), weights, thresholds, enough, bias, bounds }
     }
 
     /// How many infinite results of a row come from finite operands: those whose row and column decode to none of

@@ -173,12 +173,12 @@ fn gate(x: f32) -> f32 {
 /// None needed; it has the type of its siblings.
 unsafe fn add_portable(rows: &Rows, panel: &Panel, run: Run, sums: &mut Sums) {
     let mut acc = [[SHIFT; PANEL]; 4];
-    let weights = &rows.weights.as_chunks::<4>().0[run.clone()];
-    for (weights, x) in weights.iter().zip(&panel.values.as_chunks::<PANEL>().0[run]) {
-        for (acc, w) in acc.iter_mut().zip(weights) {
-            let least = pack::threshold(*w);
+    let weights = rows.weights.as_chunks::<4>().0[run.clone()].iter();
+    let weights = weights.zip(&rows.thresholds.as_chunks::<4>().0[run.clone()]);
+    for ((weights, thresholds), x) in weights.zip(&panel.values.as_chunks::<PANEL>().0[run]) {
+        for ((acc, w), least) in acc.iter_mut().zip(weights).zip(thresholds) {
             for c in 0..PANEL {
-                acc[c] = if gate(x[c]) >= least { w.mul_add(x[c], acc[c]) } else { acc[c] };
+                acc[c] = if gate(x[c]) >= *least { w.mul_add(x[c], acc[c]) } else { acc[c] };
             }
         }
     }
@@ -197,10 +197,11 @@ fn add_avx512(rows: &Rows, panel: &Panel, run: Run, sums: &mut Sums) {
     let shift = _mm512_set1_ps(SHIFT);
     let mut acc = [[shift; 2]; 8];
     let weights = rows.weights.as_chunks::<8>().0[run.clone()].iter();
+    let weights = weights.zip(&rows.thresholds.as_chunks::<8>().0[run.clone()]);
     let values = panel.values.as_chunks::<PANEL>().0[run.clone()].iter();
     let ungated =
         panel.least[run.clone()].iter().zip(&rows.enough[run]).map(|(least, enough)| least >= enough);
-    for ((weights, x), ungated) in weights.zip(values).zip(ungated) {
+    for (((weights, thresholds), x), ungated) in weights.zip(values).zip(ungated) {
         // SAFETY: `x` is 32 numbers.
         let x = unsafe { [_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(16))] };
         if ungated {
@@ -213,7 +214,7 @@ fn add_avx512(rows: &Rows, panel: &Panel, run: Run, sums: &mut Sums) {
             let g = [_mm512_max_ps(_mm512_abs_ps(x[0]), floor), _mm512_max_ps(_mm512_abs_ps(x[1]), floor)];
             for row in 0..8 {
                 let w = _mm512_set1_ps(weights[row]);
-                let t = _mm512_set1_ps(pack::threshold(weights[row]));
+                let t = _mm512_set1_ps(thresholds[row]);
                 for half in 0..2 {
                     let kept = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(g[half], t);
                     acc[row][half] = _mm512_mask3_fmadd_ps(w, x[half], acc[row][half], kept);
@@ -244,12 +245,13 @@ fn add_avx2(rows: &Rows, panel: &Panel, run: Run, sums: &mut Sums) {
     for from in [0, PANEL / 2] {
         let mut acc = [[shift; 2]; 4];
         let weights = rows.weights.as_chunks::<4>().0[run.clone()].iter();
+        let weights = weights.zip(&rows.thresholds.as_chunks::<4>().0[run.clone()]);
         let values = panel.values.as_chunks::<PANEL>().0[run.clone()].iter();
         let ungated = panel.least[run.clone()]
             .iter()
             .zip(&rows.enough[run.clone()])
             .map(|(least, enough)| least >= enough);
-        for ((weights, x), ungated) in weights.zip(values).zip(ungated) {
+        for (((weights, thresholds), x), ungated) in weights.zip(values).zip(ungated) {
             // SAFETY: `x` is 32 numbers and `from` at most 16.
             let x =
                 unsafe { [_mm256_loadu_ps(x.as_ptr().add(from)), _mm256_loadu_ps(x.as_ptr().add(from + 8))] };
@@ -263,7 +265,7 @@ fn add_avx2(rows: &Rows, panel: &Panel, run: Run, sums: &mut Sums) {
                 for half in 0..2 {
                     let g = _mm256_max_ps(_mm256_and_ps(x[half], magnitude), floor);
                     for row in 0..4 {
-                        let t = _mm256_set1_ps(pack::threshold(weights[row]));
+                        let t = _mm256_set1_ps(thresholds[row]);
                         let kept = _mm256_and_ps(x[half], _mm256_cmp_ps::<_CMP_GE_OQ>(g, t));
                         acc[row][half] = _mm256_fmadd_ps(_mm256_set1_ps(weights[row]), kept, acc[row][half]);
                     }

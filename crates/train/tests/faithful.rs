@@ -1,14 +1,12 @@
-//! Training by the engine's measured arithmetic: it converges as fp32 does, gives the same bits for any number of threads,
-//! and tells what saturated.
+//! Training by the engine's measured arithmetic: it gives the same bits for any number of threads and tells what saturated.
 
 use std::sync::Arc;
 
-use ferrane_cpu::CpuEngine;
 use ferrane_engine::{Engine, Profile};
 use ferrane_model::{Parameters, Preset, stage::Tokens};
 use ferrane_sim::{Numerics, SimEngine};
 use ferrane_train::{
-    data::{BatchOrder, EvalWindows, Order, TokenSource},
+    data::{BatchOrder, Order, TokenSource},
     loss_scale::LossScaleConfig,
     optim::{AdamWConfig, OptimiserConfig},
     schedule::{Decay, Schedule, ScheduleConfig},
@@ -62,24 +60,6 @@ fn order() -> BatchOrder {
 
 fn step(trainer: &mut Trainer, order: &mut BatchOrder) -> StepReport {
     trainer.step(&mut |batch| order.next_batch(batch)).unwrap()
-}
-
-/// Loss on windows that were not trained on, after some steps.
-fn held_out(engine: Arc<dyn Engine>, loss_scale: LossScaleConfig) -> f64 {
-    let (mut trainer, mut order) = (trainer(engine, loss_scale, 2), order());
-    for _ in 0..60 {
-        step(&mut trainer, &mut order);
-    }
-    let windows = EvalWindows::new(tokens(2), 1, SEQ, 8).unwrap();
-    trainer.evaluate(&windows).unwrap()
-}
-
-#[test]
-fn it_learns_what_fp32_learns() {
-    let exact = held_out(Arc::new(CpuEngine::new(2)), LossScaleConfig::FIXED);
-    let measured = held_out(faithful("m4", 2), LossScaleConfig::DYNAMIC);
-    assert!(exact < 2.6, "fp32 has learnt: {exact}");
-    assert!((measured / exact - 1.0).abs() < 0.03, "faithful {measured}, fp32 {exact}");
 }
 
 #[test]

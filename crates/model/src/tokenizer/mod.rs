@@ -4,6 +4,7 @@
 //! documents and begins and ends a generated text. Any Hugging Face `tokenizer.json` can be loaded.
 
 mod chunk;
+mod llama2c;
 mod stream;
 mod train;
 
@@ -63,13 +64,17 @@ impl Tokenizer {
         Ok(Tokenizer { inner, special, settings: format!("{settings:#}\n") })
     }
 
-    /// Loads `tokenizer.json`, given itself or the folder it lies in. The begin and end tokens are
-    /// those `tokenizer_config.json` beside it names, else a well-known end token of its vocabulary.
+    /// Loads `tokenizer.json`, given itself or the folder it lies in, or llama2.c's `tokenizer.bin`. The begin and end
+    /// tokens are those `tokenizer_config.json` beside it names, else a well-known end token of its vocabulary.
     ///
     /// # Errors
     /// A missing, unreadable or damaged file.
     pub fn load(path: &Path) -> Result<Tokenizer> {
         let file = if path.is_dir() { path.join(TOKENIZER_FILE) } else { path.to_path_buf() };
+        if file.extension().is_some_and(|extension| extension == "bin") {
+            let (text, settings) = llama2c::to_json(&file)?;
+            return Tokenizer::from_json(&text, Some(&settings), &file);
+        }
         let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
         let text = fs::read_to_string(&file).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => ModelError::Tokenizer {
@@ -158,25 +163,43 @@ impl Tokenizer {
         Ok(encoding.map_err(|error| refused("encode".to_owned(), error))?.get_ids().to_vec())
     }
 
-    /// One stream of tokens for training: the end token, then each document followed by it, so that
-    /// every document begins after an end token. Documents are encoded in parallel.
+    /// Tokens of each text, without begin and end tokens; texts are encoded in parallel.
+    ///
+    /// # Errors
+    /// The library's refusal.
+    pub fn encode_all(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>> {
+        let encodings = self.inner.encode_batch_fast(texts.to_vec(), false);
+        let encodings = encodings.map_err(|error| refused("encode".to_owned(), error))?;
+        Ok(encodings.into_iter().map(|encoding| encoding.get_ids().to_vec()).collect())
+    }
+
+    /// What stands around documents in a stream of them.
+    pub fn framing(&self) -> Framing {
+        let end = self.end_of_text();
+        match self.special.bos {
+            Some(begin) if Some(begin) != end => Framing { first: None, before: Some(begin), after: end },
+            _ => Framing { first: end, before: None, after: end },
+        }
+    }
+
+    /// One stream of tokens for training, in which each document stands in the tokenizer's [`Framing`]. Documents are
+    /// encoded in parallel.
     ///
     /// # Errors
     /// The library's refusal.
     pub fn encode_documents(&self, documents: &[&str]) -> Result<Vec<u32>> {
         let (chunks, documents_of) = self.chunks(documents);
-        let mut tokens: Vec<u32> = self.end_of_text().into_iter().collect();
+        let framing = self.framing();
+        let mut tokens: Vec<u32> = framing.first.into_iter().collect();
         let mut chunk = 0;
         // Encodings keep offsets and texts; a batch at a time bounds the memory they take.
         for batch in chunks.chunks(BATCH) {
-            let encodings = self.inner.encode_batch_fast(batch.to_vec(), false);
-            let encodings = encodings.map_err(|error| refused("encode".to_owned(), error))?;
-            for encoding in encodings {
-                tokens.extend_from_slice(encoding.get_ids());
+            for encoding in self.encode_all(batch)? {
+                let first_of_document = chunk == 0 || documents_of[chunk - 1] != documents_of[chunk];
                 let last_of_document = documents_of.get(chunk + 1) != Some(&documents_of[chunk]);
-                if last_of_document {
-                    tokens.extend(self.end_of_text());
-                }
+                tokens.extend(framing.before.filter(|_| first_of_document));
+                tokens.extend(encoding);
+                tokens.extend(framing.after.filter(|_| last_of_document));
                 chunk += 1;
             }
         }
@@ -205,6 +228,18 @@ impl Tokenizer {
     pub fn stream(&self) -> StreamDecoder<'_> {
         StreamDecoder::new(self)
     }
+}
+
+/// The tokens around documents. With a begin token of its own a document is `before` document `after`; else the end token
+/// stands before the first document and after each, so that every document begins after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Framing {
+    /// Before the first document.
+    pub first: Option<u32>,
+    /// Before each document.
+    pub before: Option<u32>,
+    /// After each document.
+    pub after: Option<u32>,
 }
 
 const BATCH: usize = 4096;
@@ -268,6 +303,17 @@ mod tests {
         assert_eq!(stream, expected);
         assert_eq!(tokenizer.encode_documents(&[]).unwrap(), [end]);
         assert!(stream.iter().all(|&token| (token as usize) < tokenizer.vocab_size()));
+    }
+
+    #[test]
+    fn a_begin_token_of_its_own_stands_before_each_document() {
+        let json = trained(300).to_json().unwrap();
+        let settings = json!({"bos_token": "a", "eos_token": END_OF_TEXT}).to_string();
+        let tokenizer = Tokenizer::from_json(&json, Some(&settings), Path::new("t")).unwrap();
+        let (begin, end) = (tokenizer.special().bos.unwrap(), tokenizer.end_of_text().unwrap());
+        let encode = |text| tokenizer.encode(text).unwrap();
+        let expected = [vec![begin], encode("x"), vec![end], vec![begin], encode("yz"), vec![end]].concat();
+        assert_eq!(tokenizer.encode_documents(&["x", "yz"]).unwrap(), expected);
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn logits(generator: &mut Generator, tokens: &[u32]) -> Result<(), Failure> {
 }
 
 /// The model's folder: of a run, its `model/`.
-fn model_folder(given: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn model_folder(given: &Path) -> Result<PathBuf, Failure> {
     if !given.exists() {
         return Err(Failure::Usage(format!(
             "cannot find --model {}; give a run or a model folder",

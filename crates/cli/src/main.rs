@@ -5,6 +5,7 @@
 mod data;
 mod doctor;
 mod engine;
+mod eval;
 mod failure;
 mod files;
 mod generate;
@@ -30,6 +31,7 @@ struct Cli {
 enum Command {
     Train(Box<train::Args>),
     Generate(generate::Args),
+    Eval(eval::Args),
     Data(data::Args),
     Mil(Box<mil::Args>),
     Plan(Box<plan::Args>),
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Train(args) => train::run(*args),
         Command::Generate(args) => generate::run(args),
+        Command::Eval(args) => eval::run(&args),
         Command::Data(args) => data::run(args),
         Command::Mil(args) => mil::run(*args),
         Command::Plan(args) => plan::run(*args),

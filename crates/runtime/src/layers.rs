@@ -318,3 +318,14 @@ pub(crate) fn check_tokens(tokens: &[u32], vocab: usize) -> Result<(), RuntimeEr
         None => Ok(()),
     }
 }
+
+/// Values of each layer, whose input and output are two surfaces that take turns.
+pub(crate) fn in_turns(turns: &[Surface; 2], layers: &[Values]) -> Vec<Values> {
+    let of_layer = |(layer, values): (usize, &Values)| {
+        let mut values = values.clone();
+        values.insert(names::X.to_owned(), turns[layer % 2].clone());
+        values.insert(names::Y.to_owned(), turns[(layer + 1) % 2].clone());
+        values
+    };
+    layers.iter().enumerate().map(of_layer).collect()
+}

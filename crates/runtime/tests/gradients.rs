@@ -12,7 +12,7 @@ use ferrane_model::{
     plan::{Plan, PlanKind},
     stage::Tokens,
 };
-use ferrane_runtime::{Generator, TrainingModel, Weights, Write};
+use ferrane_runtime::{Evaluator, Generator, TrainingModel, Weights, Write};
 use ferrane_sim::SimEngine;
 
 const TOKENS: Tokens = Tokens { batch: 2, seq: 5 };
@@ -181,6 +181,26 @@ fn next_token_logits_are_those_of_the_loss() {
     }
     let expected = model.loss(&case.inputs, &case.targets).unwrap();
     assert!((sum / expected - 1.0).abs() < 1e-5, "{sum} instead of {expected}");
+}
+
+#[test]
+fn an_evaluator_gives_the_trainers_loss_and_takes_part_of_a_batch() {
+    for config in configs() {
+        let case = Case::of(&config, TOKENS);
+        let engine = || Arc::new(CpuEngine::new(1));
+        let mut evaluator = Evaluator::new(engine(), case.weights(), TOKENS, 1).unwrap();
+        let mut model = case.model(engine(), TOKENS);
+        let whole = model.loss(&case.inputs, &case.targets).unwrap();
+        let loss = evaluator.loss(&case.inputs, &case.targets).unwrap();
+        assert!((loss / whole - 1.0).abs() < 1e-6, "{loss} instead of {whole}");
+        for len in [1, 5, 7] {
+            let (inputs, targets) = (&case.inputs[..len], &case.targets[..len]);
+            let expected = common::loss(&case.table, &case.data, TOKENS.seq, inputs, targets);
+            let loss = evaluator.loss(inputs, targets).unwrap();
+            assert!((loss / expected - 1.0).abs() < 1e-5, "{len} tokens: {loss} instead of {expected}");
+        }
+        assert!(evaluator.loss(&[1; 11], &[1; 11]).is_err());
+    }
 }
 
 #[test]

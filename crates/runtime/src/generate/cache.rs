@@ -6,10 +6,9 @@ use ferrane_model::{
     stage::{MASKED, Tokens, names, rotation},
 };
 
-use super::window::in_turns;
 use crate::{
     RuntimeError,
-    layers::{Binder, Pass, Values, embed},
+    layers::{Binder, Pass, Values, embed, in_turns},
     weights::Weights,
 };
 

@@ -9,7 +9,7 @@ use ferrane_model::{
 use super::cache::Cache;
 use crate::{
     RuntimeError,
-    layers::{Binder, Pass, Values, embed},
+    layers::{Binder, Pass, Values, embed, in_turns},
     weights::Weights,
 };
 
@@ -68,15 +68,4 @@ impl Window {
     pub(super) fn last(&self) -> &Surface {
         &self.last
     }
-}
-
-/// Values of each layer, whose input and output are two surfaces that take turns.
-pub(super) fn in_turns(turns: &[Surface; 2], layers: &[Values]) -> Vec<Values> {
-    let of_layer = |(layer, values): (usize, &Values)| {
-        let mut values = values.clone();
-        values.insert(names::X.to_owned(), turns[layer % 2].clone());
-        values.insert(names::Y.to_owned(), turns[(layer + 1) % 2].clone());
-        values
-    };
-    layers.iter().enumerate().map(of_layer).collect()
 }

@@ -8,7 +8,9 @@
 //! Nothing here prints or exits.
 
 pub mod checkpoint;
+pub mod corpus;
 pub mod data;
+pub mod evaluation;
 pub mod loss_scale;
 pub mod metrics;
 pub mod optim;

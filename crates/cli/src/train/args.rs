@@ -37,8 +37,8 @@ pub(crate) struct Given {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) init: Option<PathBuf>,
 
-    /// Built-in stories, a UTF-8 text (documents separated by <|endoftext|>), or flat little-endian tokens [default: stories]
-    #[arg(long, value_name = "stories|FILE.txt|FILE.bin", help_heading = "Data")]
+    /// Built-in stories, a UTF-8 text (documents separated by <|endoftext|>), flat little-endian tokens, or a folder of such as `ferrane data prepare` makes [default: stories]
+    #[arg(long, value_name = "stories|FILE.txt|FILE.bin|DIR", help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<String>,
     /// Bytes of a token in FILE.bin: 2 or 4 [default: 2]

@@ -168,7 +168,7 @@ mod tests {
         let mut events = vec![started];
         events.extend((1..=100).map(step));
         events.push(Event::Warning { message: "careful".into() });
-        events.push(Event::Evaluated { step: 100, loss: 1.5 });
+        events.push(Event::Evaluated { step: 100, loss: 1.5, best: true });
         events.push(Event::Sample { step: 100, text: "Once\nupon".into() });
         events
     }

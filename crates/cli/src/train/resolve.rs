@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ferrane_mil::diagnostic::nearest;
 use ferrane_model::{ModelConfig, Preset, hf};
-use ferrane_train::run::{LION_BETAS, OptimizerKind, RunSettings, Source, absolute};
+use ferrane_train::run::{LION_BETAS, OptimizerKind, RunSettings, absolute};
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -97,8 +97,8 @@ pub(crate) fn new_run(given: &Given) -> Result<RunSettings, Failure> {
     settings.init = given.init.as_deref().map(|folder| absolute(folder, "--init")).transpose()?;
     settings.profile = given.profile.as_deref().map(|file| absolute(file, "--profile")).transpose()?;
     settings.engine = engine::resolve(settings.engine);
-    if let Source::Text(path) | Source::Tokens(path) = settings.source() {
-        settings.data = utf8(absolute(&path, "--data")?)?;
+    if let Some(path) = settings.source().path() {
+        settings.data = utf8(absolute(path, "--data")?)?;
     }
     settings.validate().map_err(Failure::usage)?;
     Ok(settings)

@@ -14,6 +14,8 @@ const STEP: &str = "step-";
 const TEMPORARY: &str = ".tmp-";
 /// Prefix of a checkpoint that another of the same step is about to replace.
 const OLD: &str = ".old-";
+/// Link to the checkpoint of the lowest held-out loss.
+const BEST: &str = "best";
 
 /// A folder of checkpoints. One run at a time may write to it.
 #[derive(Debug, Clone)]
@@ -161,18 +163,36 @@ impl CheckpointFolder {
         Ok(state)
     }
 
-    /// Removes old checkpoints after that of step `newest` was saved: it and the `keep` − 1 before it stay. Of the others
+    /// Makes the link `best` point to the checkpoint of `step`, in one step; does nothing if that is not there.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn link_best(&self, step: u64) -> Result<(), CheckpointError> {
+        if !self.root.join(format!("{STEP}{step}")).exists() {
+            return Ok(());
+        }
+        let (link, temporary) = (self.root.join(BEST), self.root.join(format!("{TEMPORARY}{BEST}")));
+        // What a killed process left; usually there is nothing.
+        let _ = fs::remove_file(&temporary);
+        std::os::unix::fs::symlink(format!("{STEP}{step}"), &temporary)
+            .map_err(io_error("link", &temporary))?;
+        fs::rename(&temporary, &link).map_err(io_error("link", &link))
+    }
+
+    /// Removes old checkpoints after that of step `newest` was saved: it and the `keep` − 1 before it stay, and that of step
+    /// `best`. Of the others
     /// only such with a manifest and all lengths right are counted and removed; a damaged one is left for its owner, and so
     /// is one of a later step. Returns the steps removed.
     ///
     /// # Errors
     /// When the checkpoint of `newest` is not there in full, or the system refuses.
-    pub fn prune(&self, newest: u64, keep: usize) -> Result<Vec<u64>, CheckpointError> {
+    pub fn prune(&self, newest: u64, keep: usize, best: Option<u64>) -> Result<Vec<u64>, CheckpointError> {
         let path = self.root.join(format!("{STEP}{newest}"));
         Opened::new(&path).map_err(|damage| CheckpointError::Damaged { path, damage })?;
         let older = self.steps()?.into_iter().rev().filter(|(step, _)| *step < newest);
         let whole = older.filter(|(_, path)| Opened::new(path).is_ok());
-        let surplus: Vec<(u64, PathBuf)> = whole.skip(keep.max(1) - 1).collect();
+        let surplus = whole.skip(keep.max(1) - 1).filter(|(step, _)| Some(*step) != best);
+        let surplus: Vec<(u64, PathBuf)> = surplus.collect();
         for (step, path) in &surplus {
             // Renamed first: a deletion that is cut short leaves no checkpoint that looks damaged.
             let condemned = self.root.join(format!("{TEMPORARY}prune-{step}"));

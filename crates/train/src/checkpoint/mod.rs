@@ -38,8 +38,20 @@ pub struct TrainerState {
     pub cursor: Cursor,
     /// Where the loss scale stands.
     pub loss_scale: LossScaleState,
+    /// The evaluation with the lowest held-out loss so far.
+    #[serde(default)]
+    pub best: Option<Best>,
     /// Names the settings the run was made with; the trainer compares it on resuming.
     pub config_hash: String,
+}
+
+/// An evaluation on held-out data.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Steps done.
+    pub step: u64,
+    /// Mean negative log-likelihood of a token, in nats.
+    pub loss: f64,
 }
 
 /// The arenas of a checkpoint, to write.

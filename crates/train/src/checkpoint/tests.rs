@@ -19,6 +19,26 @@ fn an_empty_arena_of_second_moments_comes_back() {
     assert_eq!(run.latest().state, state(3));
 }
 
+#[test]
+fn the_best_checkpoint_is_linked_and_stays() {
+    let run = Run::new();
+    (1..=5).for_each(|step| drop(run.save(step)));
+    let best = || fs::read_link(run.root().join("best")).unwrap();
+    for step in [4, 2] {
+        run.checkpoints().link_best(step).unwrap();
+        assert_eq!(best(), Path::new(&format!("step-{step}")));
+    }
+    run.checkpoints().link_best(9).unwrap();
+    assert_eq!(best(), Path::new("step-2"), "there is no step-9 to link to");
+    assert_eq!(run.checkpoints().prune(5, 1, Some(2)).unwrap(), [4, 3, 1]);
+    assert_eq!(run.latest().state.step, 5);
+    assert!(run.root().join("best/state.json").exists());
+    // A link that was cut short is cleaned away by the next save.
+    std::os::unix::fs::symlink("step-2", run.root().join(".tmp-best")).unwrap();
+    run.save(6);
+    assert_eq!(run.names(), ["best", "step-2", "step-5", "step-6"]);
+}
+
 struct Run {
     folder: tempfile::TempDir,
 }
@@ -85,6 +105,7 @@ fn state(step: u64) -> TrainerState {
         tokens: step * 512,
         cursor: Cursor::Random { seed: u64::MAX - 1, words: step * 3 },
         loss_scale: LossScaleState { scale: 32_768.0, good_steps: 17 },
+        best: Some(Best { step: step / 2, loss: 0.1 + 0.2 }),
         config_hash: "5f2c".to_owned(),
     }
 }
@@ -289,11 +310,11 @@ fn pruning_keeps_the_newest_whole_ones() {
     }
     truncate(&run.root().join("step-4/params.bin"), 4);
     // 5 and 3 stay as the two that are whole; the damaged 4 is for its owner to look at.
-    assert_eq!(run.checkpoints().prune(5, 2).unwrap(), [2, 1]);
+    assert_eq!(run.checkpoints().prune(5, 2, None).unwrap(), [2, 1]);
     assert_eq!(run.names(), ["step-3", "step-4", "step-5"]);
     // A later checkpoint does not cost the one just saved its place.
-    assert!(run.checkpoints().prune(3, 1).unwrap().is_empty());
-    assert_eq!(run.checkpoints().prune(5, 0).unwrap(), [3], "the newest always stays");
+    assert!(run.checkpoints().prune(3, 1, None).unwrap().is_empty());
+    assert_eq!(run.checkpoints().prune(5, 0, None).unwrap(), [3], "the newest always stays");
     assert_eq!(run.names(), ["step-4", "step-5"]);
 }
 
@@ -303,7 +324,7 @@ fn pruning_without_a_whole_new_checkpoint_removes_nothing() {
     run.save(1);
     fs::remove_file(run.save(2).join("manifest.json")).unwrap();
     for newest in [2, 3] {
-        assert!(matches!(run.checkpoints().prune(newest, 1), Err(CheckpointError::Damaged { .. })));
+        assert!(matches!(run.checkpoints().prune(newest, 1, None), Err(CheckpointError::Damaged { .. })));
     }
     assert_eq!(run.names(), ["step-1", "step-2"]);
 }

@@ -1,5 +1,9 @@
-//! Where tokens come from: memory, or a flat file that is read piece by piece.
+//! Where tokens come from: memory, or flat files that are read piece by piece.
+//!
+//! Files are read where a batch needs them, through the system's cache, which is what a memory map would give; unlike one, a
+//! file that shrinks while it is in use is then an error and not the end of the process.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -24,6 +28,11 @@ impl TokenWidth {
             Self::Two => 2,
             Self::Four => 4,
         }
+    }
+
+    /// The smaller one that holds every token of a vocabulary.
+    pub fn for_vocab(vocab: usize) -> Self {
+        if vocab <= 1 << 16 { Self::Two } else { Self::Four }
     }
 
     fn decode(self, bytes: &[u8], tokens: &mut [u32]) {
@@ -70,7 +79,17 @@ struct Store {
 #[derive(Debug)]
 enum Tokens {
     Memory(Vec<u32>),
-    File { file: File, path: PathBuf, width: TokenWidth },
+    Files { files: Vec<TokenFile>, width: TokenWidth },
+}
+
+/// One of the files that together are a source.
+#[derive(Debug)]
+struct TokenFile {
+    file: File,
+    path: PathBuf,
+    /// Tokens of the source before this file.
+    first: u64,
+    len: u64,
 }
 
 impl TokenSource {
@@ -87,25 +106,33 @@ impl TokenSource {
         Self::whole(store, len)
     }
 
-    /// A flat file of little-endian tokens. Every token is checked now; later only what a batch needs is read, so a file
-    /// may be larger than memory.
+    /// A flat file of little-endian tokens; see [`TokenSource::from_files`].
     ///
     /// # Errors
-    /// When the file cannot be read, is empty, is no whole number of tokens, or holds a token outside the vocabulary.
+    /// As [`TokenSource::from_files`].
     pub fn from_file(path: &Path, width: TokenWidth, vocab: usize) -> Result<Self, DataError> {
-        let io = |source| DataError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
-        if metadata.is_dir() {
-            return Err(io(std::io::ErrorKind::IsADirectory.into()));
+        Self::from_files(&[path.to_owned()], width, vocab)
+    }
+
+    /// Flat files of little-endian tokens, as if they were one. Every token is checked now; later only what a batch needs is
+    /// read, so the files may be larger than memory.
+    ///
+    /// # Errors
+    /// When a file cannot be read, is no whole number of tokens, or holds a token outside the vocabulary, or all are empty.
+    pub fn from_files(paths: &[PathBuf], width: TokenWidth, vocab: usize) -> Result<Self, DataError> {
+        let mut files = Vec::with_capacity(paths.len());
+        let mut first = 0;
+        for path in paths {
+            let file = TokenFile::open(path, width, first)?;
+            first += file.len;
+            files.push(file);
         }
-        let bytes = metadata.len();
-        if bytes % width.bytes() as u64 != 0 {
-            return Err(DataError::PartialToken { path: path.to_owned(), bytes, width: width.bytes() });
-        }
-        let tokens = Tokens::File { file, path: path.to_owned(), width };
-        let store = Store { name: path.display().to_string(), vocab, tokens };
-        let source = Self::whole(store, bytes / width.bytes() as u64)?;
+        let name = match paths {
+            [one] => one.display().to_string(),
+            [one, ..] => format!("{} and {} more", one.display(), paths.len() - 1),
+            [] => "no file".to_owned(),
+        };
+        let source = Self::whole(Store { name, vocab, tokens: Tokens::Files { files, width } }, first)?;
         source.check_all()?;
         Ok(source)
     }
@@ -163,7 +190,7 @@ impl TokenSource {
     }
 
     /// Reads `tokens.len()` tokens from `start` on. They lie inside the source.
-    pub(super) fn read(&self, start: u64, tokens: &mut [u32]) -> Result<(), DataError> {
+    pub(crate) fn read(&self, start: u64, tokens: &mut [u32]) -> Result<(), DataError> {
         debug_assert!(start + tokens.len() as u64 <= self.len, "read past the end of the source");
         let first = self.start + start;
         match &self.store.tokens {
@@ -172,11 +199,21 @@ impl TokenSource {
                 tokens.copy_from_slice(&all[first..first + tokens.len()]);
                 Ok(())
             }
-            Tokens::File { file, path, width } => {
-                read_file(file, *width, first, tokens)
-                    .map_err(|source| DataError::Io { path: path.clone(), source })?;
-                // Checked when the file was opened, but a file can change.
-                self.store.check(tokens, first)
+            Tokens::Files { files, width } => {
+                let (mut at, mut rest) = (first, tokens);
+                let mut index = files.partition_point(|file| file.first + file.len <= at);
+                while !rest.is_empty() {
+                    let file = &files[index];
+                    let here = (file.first + file.len - at).min(rest.len() as u64) as usize;
+                    let (now, later) = std::mem::take(&mut rest).split_at_mut(here);
+                    file.read(*width, at - file.first, now)?;
+                    // Checked when the file was opened, but a file can change.
+                    self.store.check_named(&file.path.display(), now, at - file.first)?;
+                    at += here as u64;
+                    rest = later;
+                    index += 1;
+                }
+                Ok(())
             }
         }
     }
@@ -196,11 +233,15 @@ impl TokenSource {
 
 impl Store {
     fn check(&self, tokens: &[u32], first: u64) -> Result<(), DataError> {
+        self.check_named(&self.name, tokens, first)
+    }
+
+    fn check_named(&self, name: &dyn Display, tokens: &[u32], first: u64) -> Result<(), DataError> {
         let Some(offset) = tokens.iter().position(|&token| token as usize >= self.vocab) else {
             return Ok(());
         };
         Err(DataError::OutOfVocabulary {
-            name: self.name.clone(),
+            name: name.to_string(),
             token: tokens[offset],
             position: first + offset as u64,
             vocab: self.vocab,
@@ -208,16 +249,33 @@ impl Store {
     }
 }
 
-fn read_file(file: &File, width: TokenWidth, first: u64, tokens: &mut [u32]) -> std::io::Result<()> {
-    let mut bytes = [0u8; 16_384];
-    let mut at = first * width.bytes() as u64;
-    for tokens in tokens.chunks_mut(bytes.len() / width.bytes()) {
-        let bytes = &mut bytes[..tokens.len() * width.bytes()];
-        file.read_exact_at(bytes, at)?;
-        width.decode(bytes, tokens);
-        at += bytes.len() as u64;
+impl TokenFile {
+    fn open(path: &Path, width: TokenWidth, first: u64) -> Result<Self, DataError> {
+        let io = |source| DataError::Io { path: path.to_owned(), source };
+        let file = File::open(path).map_err(io)?;
+        let metadata = file.metadata().map_err(io)?;
+        if metadata.is_dir() {
+            return Err(io(std::io::ErrorKind::IsADirectory.into()));
+        }
+        let bytes = metadata.len();
+        if bytes % width.bytes() as u64 != 0 {
+            return Err(DataError::PartialToken { path: path.to_owned(), bytes, width: width.bytes() });
+        }
+        Ok(Self { file, path: path.to_owned(), first, len: bytes / width.bytes() as u64 })
     }
-    Ok(())
+
+    fn read(&self, width: TokenWidth, start: u64, tokens: &mut [u32]) -> Result<(), DataError> {
+        let mut bytes = [0u8; 16_384];
+        let mut at = start * width.bytes() as u64;
+        for tokens in tokens.chunks_mut(bytes.len() / width.bytes()) {
+            let bytes = &mut bytes[..tokens.len() * width.bytes()];
+            let read = self.file.read_exact_at(bytes, at);
+            read.map_err(|source| DataError::Io { path: self.path.clone(), source })?;
+            width.decode(bytes, tokens);
+            at += bytes.len() as u64;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -251,6 +309,29 @@ mod tests {
             source.read(12_345, &mut middle).unwrap();
             assert_eq!(middle, tokens[12_345..12_348]);
         }
+    }
+
+    #[test]
+    fn several_files_are_read_as_one() {
+        let parts: [&[u8]; 4] = [&[0, 0, 1, 0], &[], &[2, 0], &[3, 0, 4, 0, 5, 0]];
+        let files: Vec<_> = parts.iter().map(|bytes| file_of(bytes)).collect();
+        let paths: Vec<PathBuf> = files.iter().map(|file| file.path().to_owned()).collect();
+        let source = TokenSource::from_files(&paths, TokenWidth::Two, 6).unwrap();
+        assert_eq!(all(&source), [0, 1, 2, 3, 4, 5]);
+        for start in 0..6 {
+            for len in 0..=6 - start {
+                let mut tokens = vec![9; len];
+                source.read(start as u64, &mut tokens).unwrap();
+                assert_eq!(tokens, (start as u32..(start + len) as u32).collect::<Vec<_>>());
+            }
+        }
+        let error = TokenSource::from_files(&paths, TokenWidth::Two, 5).unwrap_err();
+        let DataError::OutOfVocabulary { name, token: 5, position: 2, .. } = error else { panic!("{error}") };
+        assert_eq!(name, paths[3].display().to_string());
+        assert!(matches!(
+            TokenSource::from_files(&paths[1..2], TokenWidth::Two, 5),
+            Err(DataError::Empty { .. })
+        ));
     }
 
     #[test]

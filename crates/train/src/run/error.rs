@@ -8,6 +8,7 @@ use ferrane_runtime::{RuntimeError, SamplingError};
 
 use super::SettingError;
 use crate::checkpoint::CheckpointError;
+use crate::corpus::CorpusError;
 use crate::data::DataError;
 use crate::metrics::MetricsError;
 use crate::trainer::TrainError;
@@ -152,6 +153,9 @@ pub enum RunError {
     /// Tokens cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// A folder of tokens cannot be used.
+    #[error(transparent)]
+    Corpus(#[from] CorpusError),
 
     // === The work ===
     /// A model's file or folder.

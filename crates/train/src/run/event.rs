@@ -72,6 +72,8 @@ pub enum Event {
         step: u64,
         /// Mean negative log-likelihood of a token, in nats.
         loss: f64,
+        /// Whether it is the lowest so far.
+        best: bool,
     },
     /// A text of the model.
     Sample {

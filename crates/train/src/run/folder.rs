@@ -6,6 +6,7 @@
 //! data/                  tokens, tokenizer and their fingerprint, made once
 //! metrics.jsonl          one line a step
 //! checkpoints/step-N/    what is needed to go on after step N
+//! checkpoints/best       link to the one of the lowest held-out loss
 //! model/                 the model as a Hugging Face folder
 //! ```
 

@@ -11,6 +11,7 @@ use ferrane_model::{Tokenizer, stories};
 use serde::{Deserialize, Serialize};
 
 use super::{Event, RunError, RunFolder, RunSettings, Source};
+use crate::corpus::DataFolder;
 use crate::data::{TokenSource, TokenWidth};
 
 /// Bytes of built-in stories a run writes and trains on.
@@ -48,11 +49,11 @@ struct Manifest {
     token_bytes: usize,
     /// Whether tokens are held out.
     held_out: bool,
-    /// The user's token file, if the data is one; it is not copied.
+    /// The user's token files, if the data is such; they are not copied.
     file: Option<Fingerprint>,
 }
 
-/// What tells a changed token file.
+/// What tells token files that changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fingerprint {
@@ -72,7 +73,19 @@ pub(super) fn prepare(
 ) -> Result<Prepared, RunError> {
     let made = folder.data().join(MANIFEST).exists();
     let prepared = match settings.source() {
-        Source::Tokens(path) => token_file(folder, settings, &path, made, emit)?,
+        Source::Tokens(path) => {
+            let files = TokenFiles {
+                train: vec![path.clone()],
+                held_out: Vec::new(),
+                width: TokenWidth::try_from(settings.token_bytes)?,
+                tokenizer: None,
+                path,
+            };
+            token_files(folder, settings, &files, made, emit)?
+        }
+        Source::Folder(path) => {
+            token_files(folder, settings, &TokenFiles::of_folder(&path, settings)?, made, emit)?
+        }
         Source::Stories | Source::Text(_) => {
             if !made {
                 make_from_text(folder, settings, emit)?;
@@ -114,7 +127,7 @@ fn make_from_text(
 
     preparing(format!("encoding {name}"));
     let (train, held_out) = split(&documents, &tokenizer, settings.seq)?;
-    let width = if vocab <= 1 << 16 { TokenWidth::Two } else { TokenWidth::Four };
+    let width = TokenWidth::for_vocab(vocab);
     let held = !held_out.is_empty();
     let manifest = Manifest { vocab, token_bytes: width.bytes(), held_out: held, file: None };
     write_folder(folder, &manifest, |temporary| {
@@ -141,31 +154,70 @@ fn open_made(folder: &RunFolder) -> Result<Prepared, RunError> {
     })
 }
 
-/// A token file is used where it lies, whole, unless evaluations are asked for: then its end is held out.
-fn token_file(
+/// Token files a user has.
+struct TokenFiles {
+    /// The file or folder, as it was given.
+    path: PathBuf,
+    train: Vec<PathBuf>,
+    /// None if the end of `train` is to be held out.
+    held_out: Vec<PathBuf>,
+    width: TokenWidth,
+    tokenizer: Option<Tokenizer>,
+}
+
+impl TokenFiles {
+    fn of_folder(path: &Path, settings: &RunSettings) -> Result<Self, RunError> {
+        let DataFolder { train, validation, token_bytes, tokenizer } = DataFolder::open(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            train,
+            held_out: validation,
+            width: TokenWidth::try_from(token_bytes.unwrap_or(settings.token_bytes))?,
+            tokenizer: tokenizer.map(|folder| Tokenizer::load(&folder)).transpose()?,
+        })
+    }
+
+    fn fingerprint(&self) -> Result<Fingerprint, RunError> {
+        let mut hasher = crc32fast::Hasher::new();
+        let mut bytes = 0;
+        for path in self.train.iter().chain(&self.held_out) {
+            bytes += hash(path, &mut hasher).map_err(RunError::io("read", path))?;
+        }
+        Ok(Fingerprint { bytes, crc32: hasher.finalize() })
+    }
+}
+
+/// Token files are used where they lie, whole, unless evaluations are asked for and none are made for them: then their end
+/// is held out.
+fn token_files(
     folder: &RunFolder,
     settings: &RunSettings,
-    path: &Path,
+    files: &TokenFiles,
     made: bool,
     emit: &mut dyn FnMut(Event),
 ) -> Result<Prepared, RunError> {
-    emit(Event::Preparing { what: format!("checking {}", path.display()) });
-    let vocab = settings.shape.vocab;
-    let whole = TokenSource::from_file(path, TokenWidth::try_from(settings.token_bytes)?, vocab)?;
-    let fingerprint = fingerprint(path)?;
+    emit(Event::Preparing { what: format!("checking {}", files.path.display()) });
+    let fingerprint = files.fingerprint()?;
     if made {
         let manifest = read_manifest(folder)?;
         if manifest.file.as_ref() != Some(&fingerprint) {
-            return Err(RunError::DataChanged { path: path.to_owned(), run: folder.root().to_owned() });
+            return Err(RunError::DataChanged { path: files.path.clone(), run: folder.root().to_owned() });
         }
     } else {
+        let tokenizer = match model_tokenizer(settings)? {
+            Some(tokenizer) => Some(tokenizer),
+            None => files.tokenizer.clone(),
+        };
+        let vocab = match &files.tokenizer {
+            Some(tokenizer) => vocabulary(settings, tokenizer)?,
+            None => settings.shape.vocab,
+        };
         let manifest = Manifest {
             vocab,
-            token_bytes: settings.token_bytes,
-            held_out: settings.eval_every > 0,
+            token_bytes: files.width.bytes(),
+            held_out: settings.eval_every > 0 || !files.held_out.is_empty(),
             file: Some(fingerprint),
         };
-        let tokenizer = model_tokenizer(settings)?;
         write_folder(folder, &manifest, |temporary| {
             let Some(tokenizer) = &tokenizer else { return Ok(()) };
             for (file, text) in tokenizer.files()? {
@@ -174,8 +226,13 @@ fn token_file(
             Ok(())
         })?;
     }
-    let held_out = read_manifest(folder)?.held_out;
-    let (train, held) = whole.hold_out(if held_out { HELD_OUT } else { 0.0 })?;
+    let Manifest { vocab, held_out, .. } = read_manifest(folder)?;
+    let whole = TokenSource::from_files(&files.train, files.width, vocab)?;
+    let (train, held) = if files.held_out.is_empty() {
+        whole.hold_out(if held_out { HELD_OUT } else { 0.0 })?
+    } else {
+        (whole, TokenSource::from_files(&files.held_out, files.width, vocab)?)
+    };
     let tokenizer = folder.data().join(TOKENIZER_FILE).exists().then(|| Tokenizer::load(&folder.data()));
     Ok(Prepared { train, held_out: held_out.then_some(held), tokenizer: tokenizer.transpose()?, vocab })
 }
@@ -234,24 +291,20 @@ fn read_text(path: &Path) -> Result<String, RunError> {
     })
 }
 
-fn fingerprint(path: &Path) -> Result<Fingerprint, RunError> {
-    let read = RunError::io("read", path);
-    let mut hasher = crc32fast::Hasher::new();
+/// Hashes a file's bytes and counts them.
+fn hash(path: &Path, hasher: &mut crc32fast::Hasher) -> io::Result<u64> {
+    let mut file = File::open(path)?;
+    let mut piece = vec![0; 1 << 20];
     let mut bytes = 0;
-    let hashed = File::open(path).and_then(|mut file| {
-        let mut piece = vec![0; 1 << 20];
-        loop {
-            match file.read(&mut piece)? {
-                0 => return Ok(()),
-                n => {
-                    hasher.update(&piece[..n]);
-                    bytes += n as u64;
-                }
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(bytes),
+            n => {
+                hasher.update(&piece[..n]);
+                bytes += n as u64;
             }
         }
-    });
-    hashed.map_err(read)?;
-    Ok(Fingerprint { bytes, crc32: hasher.finalize() })
+    }
 }
 
 fn read_manifest(folder: &RunFolder) -> Result<Manifest, RunError> {

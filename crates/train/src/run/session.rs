@@ -10,7 +10,7 @@ use ferrane_model::hf::{self, ModelFiles};
 use super::prepare::Prepared;
 use super::storyteller::Storyteller;
 use super::{EngineChoice, Event, Numerics, RunError, RunFolder, RunSettings, Timing};
-use crate::checkpoint::{CheckpointFolder, TrainerState};
+use crate::checkpoint::{Best, CheckpointFolder, TrainerState};
 use crate::data::{BatchOrder, Cursor, EvalWindows};
 use crate::metrics::{Health, Metrics, MetricsLog};
 use crate::saturation::Totals;
@@ -59,6 +59,8 @@ pub(super) struct Session<'a, 'h> {
     pub(super) done: u64,
     /// Tokens trained on.
     pub(super) tokens: u64,
+    /// The lowest loss on held-out data so far.
+    pub(super) best: Option<Best>,
     /// The newest whole checkpoint: steps done, and its folder.
     pub(super) saved: Option<(u64, PathBuf)>,
     /// What the steps of this process took.
@@ -111,7 +113,8 @@ impl Session<'_, '_> {
             if is_due(self.settings.sample_every, self.done) && self.done < steps {
                 self.sample()?;
             }
-            if is_due(self.settings.checkpoint_every, self.done) && self.done < steps {
+            let is_best = self.best.is_some_and(|best| best.step == self.done);
+            if (is_due(self.settings.checkpoint_every, self.done) || is_best) && self.done < steps {
                 self.checkpoint()?;
             }
         }
@@ -183,7 +186,11 @@ impl Session<'_, '_> {
             (self.host.emit)(Event::LossScale { step: self.done, from, to, overflow: report.overflow });
         }
         if let Some(loss) = eval_loss {
-            (self.host.emit)(Event::Evaluated { step: self.done, loss });
+            let best = self.best.is_none_or(|best| loss < best.loss);
+            if best {
+                self.best = Some(Best { step: self.done, loss });
+            }
+            (self.host.emit)(Event::Evaluated { step: self.done, loss, best });
         }
         evaluated
     }
@@ -238,11 +245,15 @@ impl Session<'_, '_> {
             tokens: self.tokens,
             cursor: self.cursor.clone(),
             loss_scale: progress.loss_scale,
+            best: self.best,
             config_hash: self.settings.hash(),
         };
         let checkpoint = self.trainer.with_tensors(|tensors| self.checkpoints.save(&state, tensors))?;
         self.saved = Some((step, checkpoint.clone()));
-        self.checkpoints.prune(step, self.settings.keep)?;
+        if let Some(best) = self.best {
+            self.checkpoints.link_best(best.step)?;
+        }
+        self.checkpoints.prune(step, self.settings.keep, self.best.map(|best| best.step))?;
         (self.host.emit)(Event::Saved { step, checkpoint });
         Ok(())
     }

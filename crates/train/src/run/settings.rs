@@ -22,7 +22,7 @@ pub struct RunSettings {
     /// Folder the weights come from; fresh weights if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
-    /// `stories`, a text file, or a `.bin` file of tokens; see [`RunSettings::source`].
+    /// `stories`, a text file, a `.bin` file or a folder of tokens; see [`RunSettings::source`].
     pub data: String,
     /// Bytes a token takes in a `.bin` file: 2 or 4, little-endian.
     pub token_bytes: usize,
@@ -168,6 +168,32 @@ pub enum Source {
     Text(PathBuf),
     /// A file of little-endian tokens.
     Tokens(PathBuf),
+    /// A folder of token files.
+    Folder(PathBuf),
+}
+
+impl Source {
+    /// What a user means by `data`: `stories`, a folder, a file that ends in `.bin`, or any other file as text.
+    pub fn of(data: &str) -> Source {
+        let path = Path::new(data);
+        if data == "stories" {
+            Source::Stories
+        } else if path.is_dir() {
+            Source::Folder(path.to_path_buf())
+        } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("bin")) {
+            Source::Tokens(path.to_path_buf())
+        } else {
+            Source::Text(path.to_path_buf())
+        }
+    }
+
+    /// The file or folder, if the data is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Source::Stories => None,
+            Source::Text(path) | Source::Tokens(path) | Source::Folder(path) => Some(path),
+        }
+    }
 }
 
 /// A setting that makes no sense, alone or beside another.
@@ -236,16 +262,9 @@ impl RunSettings {
         general
     }
 
-    /// Where the data comes from: `stories`, a file that ends in `.bin`, or any other file as text.
+    /// Where the data comes from; see [`Source::of`].
     pub fn source(&self) -> Source {
-        let path = Path::new(&self.data);
-        if self.data == "stories" {
-            Source::Stories
-        } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("bin")) {
-            Source::Tokens(path.to_path_buf())
-        } else {
-            Source::Text(path.to_path_buf())
-        }
+        Source::of(&self.data)
     }
 
     /// The optimiser and its constants.
@@ -483,6 +502,9 @@ mod tests {
         assert_eq!(source("a/b.bin"), Source::Tokens("a/b.bin".into()));
         assert_eq!(source("stories.txt"), Source::Text("stories.txt".into()));
         assert_eq!(source("novel"), Source::Text("novel".into()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        assert_eq!(source(path), Source::Folder(path.into()));
     }
 
     #[test]

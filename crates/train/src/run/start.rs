@@ -152,6 +152,7 @@ impl Ready {
             checkpoints: CheckpointFolder::new(folder.checkpoints()),
             done,
             tokens,
+            best: from.as_ref().and_then(|whole| whole.state.best),
             saved: from.map(|whole| (whole.state.step, whole.path)),
             timing: Timing::default(),
             modelled: None,

@@ -49,7 +49,7 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
         }
         Event::Fault { step, message } => vec![format!("fault after step {step}: {message}")],
         Event::Recovered { step, message } => vec![format!("recovered after step {step}: {message}")],
-        Event::Evaluated { step, loss } => {
+        Event::Evaluated { step, loss, .. } => {
             vec![format!("held-out loss after step {step}: {loss:.3} (perplexity {:.2})", loss.exp())]
         }
         Event::Sample { step, text } => {

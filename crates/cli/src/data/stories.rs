@@ -1,32 +1,20 @@
-//! `ferrane data`: corpora.
+//! `ferrane data stories`.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Subcommand, value_parser};
+use clap::value_parser;
 use ferrane_model::stories;
 
 use crate::failure::Failure;
 use crate::files;
 
-/// Make data to train on.
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Subcommand)]
-enum What {
-    Stories(Stories),
-}
-
 /// Write the built-in stories to a text file.
 ///
 /// The stories come from a seeded generator: the same seed gives the same stories everywhere.
 #[derive(clap::Args)]
-struct Stories {
+pub(crate) struct Args {
     /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -39,7 +27,7 @@ struct Stories {
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
-    let What::Stories(Stories { out, bytes, seed }) = args.what;
+    let Args { out, bytes, seed } = args;
     let written = stories::corpus(seed, bytes as usize);
     let text = stories::to_text(&written);
     files::write(&out, text.as_bytes())?;

@@ -1,0 +1,79 @@
+//! `ferrane data fetch`: what to download, and where to put it.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+use crate::failure::Failure;
+
+/// Get a public data set.
+///
+/// Downloads it when built with the feature `hub`; otherwise says what to download and where to put it.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The data set
+    #[arg(value_enum)]
+    set: DataSet,
+    /// The folder to put it in
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+#[value(rename_all = "lower")]
+enum DataSet {
+    /// Short stories in simple words: 2.2 GB of text
+    TinyStories,
+}
+
+/// A data set on the Hugging Face hub.
+struct Remote {
+    repository: &'static str,
+    files: [&'static str; 2],
+}
+
+impl DataSet {
+    fn remote(self) -> Remote {
+        match self {
+            DataSet::TinyStories => Remote {
+                repository: "roneneldan/TinyStories",
+                files: ["TinyStoriesV2-GPT4-train.txt", "TinyStoriesV2-GPT4-valid.txt"],
+            },
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let Remote { repository, files } = args.set.remote();
+    let missing: Vec<&str> = files.into_iter().filter(|file| !args.out.join(file).exists()).collect();
+    if !missing.is_empty() {
+        return Err(Failure::Failed(instructions(args, repository, &missing)));
+    }
+    let mut out = io::stdout().lock();
+    for file in files {
+        writeln!(out, "{}", args.out.join(file).display())?;
+    }
+    writeln!(
+        out,
+        "next:\n    ferrane data prepare {} --tokenizer PATH --out DIR",
+        args.out.join(files[0]).display()
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn instructions(args: &Args, repository: &str, missing: &[&str]) -> String {
+    let mut text =
+        "this build does not download; fetch the files yourself, then run this again:\n".to_owned();
+    for file in missing {
+        let target = args.out.join(file);
+        let url = format!("https://huggingface.co/datasets/{repository}/resolve/main/{file}");
+        text.push_str(&format!("    curl --create-dirs -L -o {} {url}\n", target.display()));
+    }
+    text.push_str(
+        "or, already encoded with the Llama 2 tokenizer, for `ferrane train --model stories110m --data DIR`:\n    \
+         https://huggingface.co/datasets/enio/TinyStories/resolve/main/tok32000/TinyStories_tok32000.tar.gz, unpacked in DIR",
+    );
+    text
+}

@@ -1,5 +1,6 @@
 //! Llama-family models: configuration, parameters, stages as MIL, plans, tokenizer, file formats.
 
+pub mod compaction;
 pub mod config;
 mod error;
 pub mod hf;
@@ -10,6 +11,7 @@ pub mod stage;
 pub mod stories;
 pub mod tokenizer;
 
+pub use compaction::VocabMap;
 pub use config::ModelConfig;
 pub use config::hf::{HfConfig, SpecialTokens};
 pub use config::preset::Preset;

@@ -40,12 +40,12 @@ impl Evaluator {
         let config = weights.table().config().clone();
         let mut binder = Binder::new(engine, weights, threads);
         let pieces = binder.compile(&Plan::inference(&config, tokens)?)?;
-        let head = binder.compile(std::slice::from_ref(&HeadPlan::host(&config, tokens)?.forward))?;
+        let head = binder.compile(&HeadPlan::host(&config, tokens)?.forward)?;
         let values = binder.values(&pieces.iter().collect::<Vec<_>>(), &Values::new())?;
         let turns = [values[names::X].clone(), values[names::Y].clone()];
         let layers = in_turns(&turns, &vec![values; config.layers]);
         let given = Values::from([(names::X.to_owned(), turns[config.layers % 2].clone())]);
-        let head_values = binder.values(&[&head[0]], &given)?;
+        let head_values = binder.values(&head.iter().collect::<Vec<_>>(), &given)?;
         Ok(Self {
             layers: binder.bind(pieces, &layers)?,
             head: binder.bind(head, std::slice::from_ref(&head_values))?,

@@ -49,6 +49,10 @@ pub(crate) struct Given {
     #[arg(long, value_name = "shuffled|random|sequential", value_parser = parse_named::<Order>, help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) order: Option<Order>,
+    /// Train only the tokens that occur in the data: the softmax runs over them alone, the others' rows stay as they were, and the saved model has all
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false", hide_possible_values = true, help_heading = "Data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) compact_vocab: Option<bool>,
     /// Seed of fresh weights, order, stories and samples [default: 1]
     #[arg(long, value_name = "S", value_parser = value_parser!(u64).range(..=i64::MAX as u64), help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -287,6 +291,7 @@ mod tests {
         data = "a.bin"
         token-bytes = 4
         order = "sequential"
+        compact-vocab = true
         seed = 3
         steps = 10
         micro-batches = 2
@@ -323,7 +328,7 @@ mod tests {
     #[test]
     fn every_flag_is_a_key_and_means_the_same() {
         let from_file: Given = toml::from_str(FILE).unwrap();
-        let flags = "--model nano --init m --data a.bin --token-bytes 4 --order sequential --seed 3 --steps 10 \
+        let flags = "--model nano --init m --data a.bin --token-bytes 4 --order sequential --compact-vocab --seed 3 --steps 10 \
             --micro-batches 2 --batch-size 4 --seq 32 --lr 0.01 --schedule linear --warmup 5 --min-lr-ratio 0.2 \
             --decay-ratio 0.3 --optimizer lion --momentum 0.8 --z-loss 1e-4 \
             --betas 0.8,0.9 --eps 1e-6 --weight-decay 0 --clip 0 --engine cpu --chip m4 --profile p.toml --numerics fast \

@@ -159,6 +159,7 @@ mod tests {
             engine: "cpu (fp32)".into(),
             parameters: 1_234_567,
             vocab: 2048,
+            trained_vocab: 2048,
             train_tokens: 1_000_000,
             held_out_tokens: 50_000,
             tokens_per_step: 1024,

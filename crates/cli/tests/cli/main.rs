@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod commands;
+mod compaction;
+mod data;
 mod faults;
 mod plan;
 mod resume;

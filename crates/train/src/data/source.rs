@@ -9,6 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ferrane_model::VocabMap;
+
 use super::DataError;
 
 /// Bytes of one token in a file.
@@ -67,6 +69,8 @@ pub struct TokenSource {
     store: Arc<Store>,
     start: u64,
     len: u64,
+    /// Gives tokens the numbers of a compact vocabulary.
+    map: Option<Arc<VocabMap>>,
 }
 
 #[derive(Debug)]
@@ -141,7 +145,7 @@ impl TokenSource {
         if len == 0 {
             return Err(DataError::Empty { name: store.name });
         }
-        Ok(Self { store: Arc::new(store), start: 0, len })
+        Ok(Self { store: Arc::new(store), start: 0, len, map: None })
     }
 
     /// Number of tokens, at least 1 unless split off as nothing.
@@ -161,7 +165,20 @@ impl TokenSource {
 
     /// Size of the vocabulary that every token lies in.
     pub fn vocab(&self) -> usize {
-        self.store.vocab
+        self.map.as_ref().map_or(self.store.vocab, |map| map.len())
+    }
+
+    /// The same tokens by their numbers in a compact vocabulary that keeps all of them.
+    pub fn compacted(&self, map: &Arc<VocabMap>) -> Self {
+        Self { map: Some(Arc::clone(map)), ..self.clone() }
+    }
+
+    /// Marks the tokens that occur; `occurs` has an entry for each of the vocabulary.
+    ///
+    /// # Errors
+    /// When the source cannot be read any more.
+    pub fn mark(&self, occurs: &mut [bool]) -> Result<(), DataError> {
+        self.for_each_piece(|tokens| tokens.iter().for_each(|&token| occurs[token as usize] = true))
     }
 
     /// The tokens to train on and, from the end, the `fraction` of them held out.
@@ -174,7 +191,7 @@ impl TokenSource {
         }
         let held = (self.len as f64 * fraction) as u64;
         let kept = self.len - held;
-        let part = |start, len| Self { store: Arc::clone(&self.store), start, len };
+        let part = |start, len| Self { start, len, ..self.clone() };
         Ok((part(self.start, kept), part(self.start + kept, held)))
     }
 
@@ -191,6 +208,22 @@ impl TokenSource {
 
     /// Reads `tokens.len()` tokens from `start` on. They lie inside the source.
     pub(crate) fn read(&self, start: u64, tokens: &mut [u32]) -> Result<(), DataError> {
+        self.read_whole(start, tokens)?;
+        let Some(map) = &self.map else { return Ok(()) };
+        for (offset, token) in tokens.iter_mut().enumerate() {
+            // All occurred when the map was made, but a file can change.
+            *token = map.compact(*token).ok_or_else(|| DataError::OutOfVocabulary {
+                name: self.store.name.clone(),
+                token: *token,
+                position: self.start + start + offset as u64,
+                vocab: map.len(),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Reads tokens by their numbers in the whole vocabulary.
+    fn read_whole(&self, start: u64, tokens: &mut [u32]) -> Result<(), DataError> {
         debug_assert!(start + tokens.len() as u64 <= self.len, "read past the end of the source");
         let first = self.start + start;
         match &self.store.tokens {
@@ -219,12 +252,17 @@ impl TokenSource {
     }
 
     fn check_all(&self) -> Result<(), DataError> {
+        self.for_each_piece(|_| ())
+    }
+
+    fn for_each_piece(&self, mut visit: impl FnMut(&[u32])) -> Result<(), DataError> {
         const PIECE: usize = 1 << 18;
         let mut tokens = vec![0; PIECE.min(self.len as usize)];
         let mut at = 0;
         while at < self.len {
             let piece = (self.len - at).min(PIECE as u64) as usize;
             self.read(at, &mut tokens[..piece])?;
+            visit(&tokens[..piece]);
             at += piece as u64;
         }
         Ok(())
@@ -332,6 +370,22 @@ mod tests {
             TokenSource::from_files(&paths[1..2], TokenWidth::Two, 5),
             Err(DataError::Empty { .. })
         ));
+    }
+
+    #[test]
+    fn a_compact_source_has_the_same_tokens_by_other_numbers() {
+        let source = TokenSource::from_memory("text", vec![7, 2, 9, 2, 7, 4], 12).unwrap();
+        let (train, held) = source.hold_out(0.2).unwrap();
+        let mut occurs = vec![false; 12];
+        train.mark(&mut occurs).unwrap();
+        held.mark(&mut occurs).unwrap();
+        let map = Arc::new(VocabMap::new(&occurs));
+        let (train, held) = (train.compacted(&map), held.compacted(&map));
+        assert_eq!((all(&train), all(&held)), (vec![2, 0, 3, 0, 2], vec![1]));
+        assert_eq!(train.vocab(), 4);
+        let partial = Arc::new(VocabMap::new(&[true; 3]));
+        let error = source.compacted(&partial).read(0, &mut [0]).unwrap_err();
+        assert!(matches!(error, DataError::OutOfVocabulary { token: 7, position: 0, .. }));
     }
 
     #[test]

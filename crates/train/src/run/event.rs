@@ -26,6 +26,8 @@ pub enum Event {
         parameters: u64,
         /// Size of the vocabulary.
         vocab: usize,
+        /// Tokens of it that are trained.
+        trained_vocab: usize,
         /// Tokens to train on.
         train_tokens: u64,
         /// Tokens held out for evaluation.

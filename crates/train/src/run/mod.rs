@@ -5,6 +5,7 @@
 //! each step its line of metrics, and at a checkpoint the metrics are on disk before the checkpoint gets its name. To
 //! resume is to take the last whole checkpoint, or else the beginning, and drop the metrics of later steps.
 
+mod compaction;
 mod error;
 mod event;
 mod folder;

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use ferrane_engine::{Clock, Engine, RemarkKind};
-use ferrane_model::SpecialTokens;
 use ferrane_model::hf::{self, ModelFiles};
+use ferrane_model::{Parameters, SpecialTokens};
 
+use super::compaction::Compaction;
 use super::prepare::Prepared;
 use super::storyteller::Storyteller;
 use super::{EngineChoice, Event, Numerics, RunError, RunFolder, RunSettings, Timing};
@@ -47,6 +48,8 @@ pub(super) struct Session<'a, 'h> {
     pub(super) folder: &'a RunFolder,
     pub(super) settings: &'a RunSettings,
     pub(super) prepared: &'a Prepared,
+    /// What the vocabulary trained is of the whole, if it is not that.
+    pub(super) compaction: Option<&'a Compaction>,
     pub(super) special: SpecialTokens,
     pub(super) engine: &'a dyn Engine,
     pub(super) trainer: Trainer,
@@ -265,9 +268,15 @@ impl Session<'_, '_> {
         };
         let files = ModelFiles { special: self.special.clone(), extra };
         let folder = self.folder.model();
-        let saved =
-            self.trainer.weights().with_parameters(|parameters| hf::save(&folder, parameters, &files));
-        saved.unwrap_or(Ok(())).map_err(RunError::from)
+        let save = |parameters: &Parameters| -> Result<(), RunError> {
+            match self.compaction {
+                None => Ok(hf::save(&folder, parameters, &files)?),
+                Some(compaction) => {
+                    Ok(hf::save(&folder, &compaction.expand(self.folder, parameters)?, &files)?)
+                }
+            }
+        };
+        self.trainer.weights().with_parameters(save).unwrap_or(Ok(()))
     }
 
     fn sample(&mut self) -> Result<(), RunError> {

@@ -60,6 +60,8 @@ pub struct RunSettings {
     pub z_loss: f64,
     /// Which windows of the data a step reads.
     pub order: Order,
+    /// Whether only tokens that occur in the data are trained; the saved model has all.
+    pub compact_vocab: bool,
     /// Seed of fresh weights, data order, stories and samples.
     pub seed: u64,
     /// The engine: `ane`, `sim` or `cpu`.
@@ -233,6 +235,7 @@ impl RunSettings {
             clip: 1.0,
             z_loss: 0.0,
             order: Order::Shuffled,
+            compact_vocab: false,
             seed: 1,
             engine: EngineChoice::Auto,
             chip: "m4".to_owned(),

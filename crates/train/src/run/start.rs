@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ferrane_engine::Engine;
-use ferrane_model::{Parameters, hf, stage::Tokens};
+use ferrane_model::{ModelConfig, Parameters, hf, stage::Tokens};
 
+use super::compaction::Compaction;
 use super::prepare::{Prepared, prepare, special_tokens};
 use super::session::{Host, Outcome, Session};
 use super::storyteller::Storyteller;
@@ -77,6 +78,7 @@ struct Ready {
     prepared: Prepared,
     trainer: Trainer,
     order: BatchOrder,
+    compaction: Option<Compaction>,
     from: Option<WholeCheckpoint>,
 }
 
@@ -90,7 +92,7 @@ impl Ready {
     ) -> Result<Self, RunError> {
         // Before anything that takes time, so that weights that cannot be used are refused at once.
         let given = if from.is_none() { given_parameters(&settings, emit)? } else { None };
-        let prepared = prepare(folder, &settings, emit)?;
+        let mut prepared = prepare(folder, &settings, emit)?;
         settings.shape.vocab = prepared.vocab;
         if let Some(whole) = &from
             && whole.state.config_hash != settings.hash()
@@ -102,10 +104,25 @@ impl Ready {
         }
         folder.write_settings(&settings)?;
 
+        let compaction = match settings.compact_vocab {
+            true => {
+                emit(Event::Preparing { what: "looking for the tokens that occur".to_owned() });
+                let special = special_tokens(&settings, &prepared)?;
+                Some(Compaction::of(&mut prepared, &special)?)
+            }
+            false => None,
+        };
+        let trained = compaction.as_ref().map_or(prepared.vocab, |compaction| compaction.map.len());
         let parameters = match given {
+            _ if from.is_some() => {
+                Parameters::zeros(&ModelConfig { vocab: trained, ..settings.shape.clone() })?
+            }
             Some(parameters) => parameters,
-            None if from.is_some() => Parameters::zeros(&settings.shape)?,
             None => Parameters::init(&settings.shape, settings.seed)?,
+        };
+        let parameters = match &compaction {
+            Some(compaction) if from.is_none() => compaction.begin(folder, &parameters)?,
+            _ => parameters,
         };
         emit(Event::Preparing { what: "compiling the model's programs".to_owned() });
         let (on, step) = (Arc::clone(&engine.engine), step_settings(&settings, engine)?);
@@ -118,17 +135,18 @@ impl Ready {
             }
             None => BatchOrder::new(train, seq, settings.order, settings.seed)?,
         };
-        Ok(Self { settings, prepared, trainer, order, from })
+        Ok(Self { settings, prepared, trainer, order, compaction, from })
     }
 
     fn run(self, folder: &RunFolder, engine: &EngineHandle, host: Host<'_>) -> Result<Outcome, RunError> {
-        let Self { settings, prepared, trainer, order, from } = self;
+        let Self { settings, prepared, trainer, order, compaction, from } = self;
         let (done, tokens) = from.as_ref().map_or((0, 0), |whole| (whole.state.step, whole.state.tokens));
         (host.emit)(Event::Started {
             run: folder.root().to_owned(),
             engine: engine.title.clone(),
             parameters: settings.shape.parameters(),
             vocab: settings.shape.vocab,
+            trained_vocab: prepared.train.vocab(),
             train_tokens: prepared.train.len(),
             held_out_tokens: prepared.held_out.as_ref().map_or(0, |held| held.len()),
             tokens_per_step: (settings.micro_batches * settings.batch_size * settings.seq) as u64,
@@ -137,13 +155,15 @@ impl Ready {
         });
         let storyteller = prepared.tokenizer.as_ref().map(|tokenizer| {
             let (on, weights) = (Arc::clone(&engine.engine), trainer.weights().clone());
-            Storyteller::new(on, engine.threads, weights, tokenizer, settings.seed)
+            let vocab = compaction.as_ref().map(|compaction| &*compaction.map);
+            Storyteller::new(on, engine.threads, weights, tokenizer, vocab, settings.seed)
         });
         let session = Session {
             folder,
             settings: &settings,
             prepared: &prepared,
             engine: &*engine.engine,
+            compaction: compaction.as_ref(),
             special: special_tokens(&settings, &prepared)?,
             trainer,
             cursor: order.cursor(),

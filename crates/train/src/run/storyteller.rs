@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ferrane_engine::Engine;
-use ferrane_model::Tokenizer;
+use ferrane_model::{Tokenizer, VocabMap};
 use ferrane_runtime::{Generator, Sampler, Sampling, Weights};
 
 use super::RunError;
@@ -18,6 +18,8 @@ const TOKENS: usize = 220;
 pub(super) struct Storyteller<'a> {
     generator: Generator,
     tokenizer: &'a Tokenizer,
+    /// Of a model with a compact vocabulary.
+    vocab: Option<&'a VocabMap>,
     seed: u64,
 }
 
@@ -28,9 +30,10 @@ impl<'a> Storyteller<'a> {
         threads: usize,
         weights: Weights,
         tokenizer: &'a Tokenizer,
+        vocab: Option<&'a VocabMap>,
         seed: u64,
     ) -> Self {
-        Self { generator: Generator::new(engine, weights, threads), tokenizer, seed }
+        Self { generator: Generator::new(engine, weights, threads), tokenizer, vocab, seed }
     }
 
     /// A text by the weights as they are now. A model without an end token begins with its first token.
@@ -38,13 +41,15 @@ impl<'a> Storyteller<'a> {
         self.generator.weights_changed()?;
         let mut sampler = Sampler::new(SAMPLING, self.seed)?;
         let special = self.tokenizer.special();
-        let begin = special.bos.or(special.eos.first().copied()).unwrap_or(0);
+        let known = |token: u32| self.vocab.map_or(Some(token), |vocab| vocab.compact(token));
+        let begin = special.bos.or(special.eos.first().copied()).and_then(known).unwrap_or(0);
+        let ends: Vec<u32> = special.eos.iter().copied().filter_map(known).collect();
         let mut tokens = Vec::new();
         let receive = |token| {
-            tokens.push(token);
+            tokens.push(self.vocab.map_or(token, |vocab| vocab.expand(token)));
             ControlFlow::Continue(())
         };
-        self.generator.continue_prompt(&[begin], &special.eos, TOKENS, &mut sampler, receive)?;
+        self.generator.continue_prompt(&[begin], &ends, TOKENS, &mut sampler, receive)?;
         Ok(self.tokenizer.decode(&tokens)?.trim().to_owned())
     }
 }

@@ -15,6 +15,7 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
             engine,
             parameters,
             vocab,
+            trained_vocab,
             train_tokens,
             held_out_tokens,
             tokens_per_step,
@@ -22,7 +23,15 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
             steps,
         } => {
             let mut lines = vec![
-                format!("model    {:.2} M parameters, {vocab} tokens", *parameters as f64 / 1e6),
+                format!(
+                    "model    {:.2} M parameters, {vocab} tokens{}",
+                    *parameters as f64 / 1e6,
+                    if trained_vocab == vocab {
+                        String::new()
+                    } else {
+                        format!(", {trained_vocab} of them trained")
+                    }
+                ),
                 format!(
                     "data     {} tokens, {} held out",
                     short(*train_tokens as f64),

@@ -5,6 +5,7 @@ mod commands;
 mod compaction;
 mod data;
 mod faults;
+mod defects;
 mod plan;
 mod resume;
 mod support;

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use ferrane_model::stage::Tokens;
 use ferrane_model::tokenizer::{TOKENIZER_FILE, split_documents};
@@ -18,6 +19,7 @@ use serde::Serialize;
 use crate::engine;
 use crate::failure::Failure;
 use crate::generate::model_folder;
+use crate::profile::Flags;
 use crate::train::args::{parse_engine, parse_numerics};
 
 /// Measure how well a model predicts data: loss, perplexity, bits per byte.
@@ -50,12 +52,13 @@ pub(crate) struct Args {
     /// auto, ane, sim or cpu
     #[arg(long, value_name = "ENGINE", default_value = "auto", value_parser = parse_engine)]
     engine: EngineChoice,
-    /// The chip whose profile the engine follows
-    #[arg(long, value_name = "CHIP", default_value = "m4")]
-    chip: String,
+    #[command(flatten)]
+    profile: Flags,
     /// How the simulated engine computes: fast or faithful
     #[arg(long, value_name = "NUMERICS", default_value = "fast", value_parser = parse_numerics)]
     numerics: Numerics,
+    #[command(flatten)]
+    rules: engine::RuleFlags,
 }
 
 /// What `--json` prints.
@@ -90,12 +93,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             "--seq {seq} is more than the model's {most} positions; use at most {most}"
         )));
     }
-    let (engine, title) = engine::open(args.engine, &args.chip, args.numerics)?;
+    let wanted = engine::Wanted {
+        engine: args.engine,
+        numerics: args.numerics,
+        assume: &args.rules.assume,
+        lenient: args.rules.lenient,
+        faults: None,
+    };
+    let (engine, title) = engine::open(&wanted, || args.profile.or_m4())?;
     let tokens = Tokens { batch: args.batch_size, seq };
-    let mut evaluator = Evaluator::new(engine, Weights::new(loaded.parameters), tokens, engine::threads())
+    let on = Arc::clone(&engine);
+    let mut evaluator = Evaluator::new(on, Weights::new(loaded.parameters), tokens, engine::threads())
         .map_err(Failure::failed)?;
-    let evaluation = evaluate(&mut evaluator, &source, tokenizer.as_ref(), args.tokens, &mut |_| {})
-        .map_err(Failure::failed)?;
+    let found = evaluate(&mut evaluator, &source, tokenizer.as_ref(), args.tokens, &mut |_| {});
+    engine::tell(&*engine)?;
+    let evaluation = found.map_err(Failure::failed)?;
     print(args, &Found { model: &folder, data: &data, engine: &title, evaluation })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -19,7 +19,7 @@ fn assert_same_as_whole(bench: &Bench, whole: &[u8], run: &str) {
         "{run}: another model than the undisturbed run's"
     );
     assert_eq!(bench.steps(run), (1..=12).collect::<Vec<_>>(), "{run}: every step once");
-    assert_eq!(bench.names(&format!("{run}/checkpoints")), ["step-12", "step-8"]);
+    assert_eq!(bench.names(&format!("{run}/checkpoints")), ["best", "step-12", "step-8"]);
     let losses = |run: &str| -> Vec<f64> {
         let value =
             |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["loss"].as_f64().unwrap();

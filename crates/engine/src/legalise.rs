@@ -2,7 +2,7 @@
 
 use ferrane_mil::{
     DType, Function, Program, Verified, VerifyError,
-    pass::{PassError, lower_to_fp16, order_ports, order_products, widen_inputs},
+    pass::{PassError, lower_to_fp16, order_ports, order_products, tile_products, widen_inputs},
     verify,
 };
 
@@ -36,7 +36,7 @@ fn joined(errors: &[VerifyError]) -> String {
 }
 
 /// Makes `function`, whose ports are `[1, C, 1, W]`, into a program for `profile`: lowered to the profile's element type,
-/// inputs widened to its minimum, ports in the order it binds them, in its dialect.
+/// products cut to its working set, inputs widened to its minimum, ports in the order it binds them, in its dialect.
 ///
 /// # Errors
 /// When a pass cannot do its part, with the operand that is in the way.
@@ -56,6 +56,9 @@ pub fn legalise(function: Function, profile: &Profile) -> Result<Verified, Legal
 fn rewrite(mut function: Function, profile: &Profile) -> Result<Function, PassError> {
     if profile.compute.value == DType::Fp16 {
         function = lower_to_fp16(&order_products(&function)?)?;
+    }
+    if let Some(megabytes) = &profile.speed.working_set_mb {
+        function = tile_products(&function, (megabytes.value * 1e6) as usize)?;
     }
     let least = profile.limits.min_input_width.value;
     if least > 1 {

@@ -211,6 +211,7 @@ fn apply(name: &str, program: &Program) -> Result<Program, String> {
         "clean_up" => |f| Ok(pass::clean_up(f)),
         "decompose" => pass::decompose,
         "split_bias" => pass::split_bias,
+        "tile_products_32" => |f| pass::tile_products(f, 32),
         "uniform_outputs" => pass::uniform_outputs,
         "order_ports" => |f| Ok(pass::order_ports(f)),
         "lower_to_fp16" => pass::lower_to_fp16,

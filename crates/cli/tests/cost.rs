@@ -79,7 +79,7 @@ fn a_program_is_costed_on_every_chip_asked_for() {
 fn a_plan_is_costed_with_the_hosts_part_apart() {
     let folder = folder();
     let cost = json(&folder, "mil cost --model stories110m --plan six --chip m4 --json");
-    let m4 = &cost["chips"][0];
+    let m4 = &cost["plans"][0];
     assert_eq!((m4["dispatches"].as_u64(), cost["seq"].as_u64()), (Some(72), Some(256)));
     let parts = m4["ane_forward_ms"].as_f64().unwrap() + m4["ane_backward_ms"].as_f64().unwrap();
     assert!((m4["ane_ms"].as_f64().unwrap() - parts).abs() < 1e-9);
@@ -87,11 +87,32 @@ fn a_plan_is_costed_with_the_hosts_part_apart() {
     assert!(m4["surface_bytes"].as_f64().unwrap() > 3e8);
 
     let text = stdout(&folder, "mil cost --model stories110m --plan six --mode baked --chip m4");
-    for needle in ["72 dispatches", "modelled", "host, not timed", "attn_fwd", "60 in "] {
+    for needle in ["72 dispatches", "modelled", "host, modelled", "attn_fwd", "60 in "] {
         assert!(text.contains(needle), "no `{needle}` in\n{text}");
     }
     for plan in ["extras", "fused", "fused-recompute"] {
         stdout(&folder, &format!("mil cost --model nano --plan {plan} --chip m1,m5"));
+    }
+}
+
+/// What `auto` is for: at most 0.6 times the modelled step of the published plan.
+#[test]
+fn plans_are_compared_and_auto_is_the_cheapest() {
+    let folder = folder();
+    let cost = json(&folder, "mil cost --model stories110m --plan all --chip m4 --json");
+    let plans = cost["plans"].as_array().unwrap();
+    let ms = |name: &str| {
+        let plan = plans.iter().find(|p| p["plan"].as_str().unwrap().split(' ').next() == Some(name));
+        plan.unwrap()["step_ms"].as_f64().unwrap()
+    };
+    for named in ["six", "extras", "fused", "fused-recompute"] {
+        assert!(ms("auto") <= ms(named), "auto {} and {named} {}", ms("auto"), ms(named));
+    }
+    assert!(ms("auto") <= 0.6 * ms("six"), "auto {} and six {}", ms("auto"), ms("six"));
+
+    let text = stdout(&folder, "mil cost --model nano --plan all --chip m4,m1");
+    for needle in ["to six", "fused-recompute", "auto is", "M1"] {
+        assert!(text.contains(needle), "no `{needle}` in\n{text}");
     }
 }
 
@@ -104,7 +125,7 @@ fn wrong_command_lines_say_what_would_be_right() {
         ("mil cost p.mil --chip m9", "there is no profile `m9`; there are cpu, m1"),
         ("mil cost p.mil --chip cpu", "profile `cpu` has no"),
         ("mil cost absent.mil", "cannot find absent.mil"),
-        ("mil cost --model nano --plan seven", "there are six, extras"),
+        ("mil cost --model nano --plan seven", "there are six, extras, fused, fused-recompute, auto, all"),
         ("mil cost --model nano --seq 100000", "`seq` 100000"),
         ("mil cost --model nanoo", "nanoo"),
         ("mil cost p.mil --profile bad.toml", "dispatch_su"),

@@ -156,7 +156,8 @@ fn whole_files_are_checked() {
 #[test]
 fn chunks_that_are_not_aligned_are_read() {
     // As ANEForge writes them: one right behind the other.
-    let (mut bytes, _) = write(&[(DType::Int8, Data::Int(vec![1; 3])), (DType::Int8, Data::Int(vec![2; 64]))]);
+    let (mut bytes, _) =
+        write(&[(DType::Int8, Data::Int(vec![1; 3])), (DType::Int8, Data::Int(vec![2; 64]))]);
     bytes.drain(131..192);
     set(&mut bytes, 131 + 16, &195u64.to_le_bytes());
     let file = BlobFile::parse(&bytes).unwrap();

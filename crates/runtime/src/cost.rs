@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use ferrane_engine::{
-    Confidence, Profile,
-    cost::{Cost, estimate},
+    Confidence, CostFigures, Profile,
+    cost::{Cost, CostError, estimate},
 };
 use ferrane_mil::{Opcode, Verified};
 use ferrane_model::{
     ModelConfig,
-    plan::{ClassifierPlan, LayerPlan, Piece, Place, Plan},
+    plan::{ClassifierPlan, HeadKind, LayerKind, LayerPlan, Piece, Place, Plan},
+    stage::Tokens,
 };
 
 use crate::{BakedPiece, RuntimeError, WeightsMode, compile::streamed};
@@ -40,7 +41,7 @@ pub struct KernelCost {
     pub cost: Cost,
 }
 
-/// What the host computes in a micro-batch; not timed, for it depends on the host.
+/// What the host computes in a micro-batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HostWork {
     /// Multiplications and additions of weight gradients, in FLOP.
@@ -65,6 +66,8 @@ pub struct PlanCost {
     pub kernels: Vec<KernelCost>,
     /// The host's part.
     pub host: HostWork,
+    /// Modelled time of the host's part, in seconds. The profile's host is one machine's: another's differs.
+    pub host_seconds: f64,
 }
 
 impl PlanCost {
@@ -82,6 +85,11 @@ impl PlanCost {
     /// Modelled time on the engine, in seconds.
     pub fn seconds(&self) -> f64 {
         self.total(|cost| cost.seconds)
+    }
+
+    /// Modelled time of engine and host, one after the other, in seconds.
+    pub fn step_seconds(&self) -> f64 {
+        self.seconds() + self.host_seconds
     }
 
     /// Modelled energy of the engine, in joules.
@@ -173,7 +181,51 @@ pub fn plan_cost(
             }
         }
     }
-    Ok(PlanCost { kernels, host })
+    let host_seconds = host_seconds(&host, profile)?;
+    Ok(PlanCost { kernels, host, host_seconds })
+}
+
+fn host_seconds(host: &HostWork, profile: &Profile) -> Result<f64, RuntimeError> {
+    let missing = |key| {
+        let source = Box::new(CostError::Missing { profile: profile.name.clone(), key });
+        RuntimeError::Cost { piece: "host", source }
+    };
+    let CostFigures { host_gflops, host_gps, .. } = &profile.cost;
+    let products = host_gflops.as_ref().ok_or_else(|| missing("cost.host_gflops"))?.value * 1e9;
+    let elements = host_gps.as_ref().ok_or_else(|| missing("cost.host_gps"))?.value * 1e9;
+    Ok(host.flops() / products + host.elements / elements)
+}
+
+/// The plan of least modelled time, and its parts. What a layer costs and what the head costs add up, so each is chosen by
+/// itself; parts that cannot be made legal for the profile are left out. Of equals the first is taken.
+///
+/// # Errors
+/// When not even the published plan can be made legal, or the profile has no figures to estimate from.
+pub fn cheapest(
+    config: &ModelConfig,
+    tokens: Tokens,
+    profile: &Profile,
+    mode: WeightsMode,
+) -> Result<(LayerKind, HeadKind, PlanCost), RuntimeError> {
+    let cost = |layer, head| plan_cost(&Plan::of(layer, head, config, tokens)?, config, profile, mode);
+    let published = cost(LayerKind::Six, HeadKind::Host)?;
+    let (mut best_layer, mut of_layer) = (LayerKind::Six, published.step_seconds());
+    for layer in [LayerKind::SixAndNorms, LayerKind::Fused, LayerKind::FusedRecompute] {
+        if let Ok(cost) = cost(layer, HeadKind::Host)
+            && cost.step_seconds() < of_layer
+        {
+            (best_layer, of_layer) = (layer, cost.step_seconds());
+        }
+    }
+    let (mut best_head, mut of_head) = (HeadKind::Host, published.step_seconds());
+    for head in [HeadKind::Probabilities, HeadKind::Gradients] {
+        if let Ok(cost) = cost(LayerKind::Six, head)
+            && cost.step_seconds() < of_head
+        {
+            (best_head, of_head) = (head, cost.step_seconds());
+        }
+    }
+    Ok((best_layer, best_head, cost(best_layer, best_head)?))
 }
 
 /// A piece as the engine of `profile` would be given it, and whether each layer has a program of its own.
@@ -199,7 +251,9 @@ fn weight_gradients(plan: &Plan) -> f64 {
         }
     }
     let of = |name: &String| channels.get(name.as_str()).copied().unwrap_or(0);
-    plan.layer.products.iter().map(|p| 2.0 * product(&[of(&p.dy), of(&p.x), plan.tokens.width()])).sum()
+    let flops =
+        plan.layer.products.iter().map(|p| 2.0 * product(&[of(&p.dy), of(&p.x), plan.tokens.width()]));
+    flops.fold(0.0, |sum, flops| sum + flops)
 }
 
 /// FLOP of the classifier that the host computes: logits, their gradient times the weight, and times the hidden state.
@@ -208,7 +262,7 @@ fn classifier(plan: &Plan, config: &ModelConfig) -> f64 {
         ClassifierPlan::Host => 3.0,
         ClassifierPlan::Probabilities => 2.0,
         // Of the targets' rows alone.
-        ClassifierPlan::Gradients(_) => return 6.0 * product(&[config.dim, plan.tokens.width()]),
+        ClassifierPlan::Gradients { .. } => return 6.0 * product(&[config.dim, plan.tokens.width()]),
     };
     2.0 * products * product(&[config.vocab, config.dim, plan.tokens.width()])
 }

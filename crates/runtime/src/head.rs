@@ -29,7 +29,7 @@ pub(crate) struct CompiledHead {
 enum CompiledClassifier {
     Host,
     Probabilities,
-    Gradients(Vec<CompiledPiece>),
+    Gradients { loss: Vec<CompiledPiece>, gradients: Vec<CompiledPiece> },
 }
 
 /// The head of a model, bound to surfaces.
@@ -46,8 +46,11 @@ pub(crate) struct Head {
 enum HeadClassifier {
     Host(Box<Classifier>),
     Probabilities,
-    /// The pass that puts out the gradients of the sum of `log_sum`.
-    Gradients(Pass),
+    /// The pass that puts out `log_sum`, and the one that puts out its gradients, too.
+    Gradients {
+        loss: Pass,
+        gradients: Pass,
+    },
 }
 
 /// What a loss is computed from besides the model: where the classifier's weight is, and the tokens to predict.
@@ -64,9 +67,10 @@ impl CompiledHead {
         let classifier = match &plan.classifier {
             ClassifierPlan::Host => CompiledClassifier::Host,
             ClassifierPlan::Probabilities => CompiledClassifier::Probabilities,
-            ClassifierPlan::Gradients(piece) => {
-                CompiledClassifier::Gradients(binder.compile(std::slice::from_ref(piece))?)
-            }
+            ClassifierPlan::Gradients { loss, gradients } => CompiledClassifier::Gradients {
+                loss: binder.compile(std::slice::from_ref(&**loss))?,
+                gradients: binder.compile(std::slice::from_ref(&**gradients))?,
+            },
         };
         let backward = binder.compile(std::slice::from_ref(&plan.backward))?;
         Ok(Self { forward, classifier, backward })
@@ -76,8 +80,8 @@ impl CompiledHead {
     pub(crate) fn bind(self, binder: &mut Binder, x: Surface, d_x: Surface) -> Result<Head, RuntimeError> {
         let given = Values::from([(names::X.to_owned(), x), ("d_x".to_owned(), d_x)]);
         let mut pieces: Vec<&CompiledPiece> = self.forward.iter().collect();
-        if let CompiledClassifier::Gradients(classifier) = &self.classifier {
-            pieces.extend(classifier);
+        if let CompiledClassifier::Gradients { loss, gradients } = &self.classifier {
+            pieces.extend(loss.iter().chain(gradients));
         }
         pieces.extend(&self.backward);
         let values = binder.values(&pieces, &given)?;
@@ -89,7 +93,10 @@ impl CompiledHead {
                 HeadClassifier::Host(Box::new(Classifier::new(config.vocab, config.dim, width)))
             }
             CompiledClassifier::Probabilities => HeadClassifier::Probabilities,
-            CompiledClassifier::Gradients(pieces) => HeadClassifier::Gradients(binder.bind(pieces, here)?),
+            CompiledClassifier::Gradients { loss, gradients } => HeadClassifier::Gradients {
+                loss: binder.bind(loss, here)?,
+                gradients: binder.bind(gradients, here)?,
+            },
         };
         let forward = binder.bind(self.forward, here)?;
         let backward = binder.bind(self.backward, here)?;
@@ -109,7 +116,7 @@ impl Head {
     /// The first gradient in the backward pass that overflowed: an op of it, or a surface.
     pub(crate) fn overflow(&self) -> Result<Option<&str>, RuntimeError> {
         let classifier = match &self.classifier {
-            HeadClassifier::Gradients(pass) => Some(pass),
+            HeadClassifier::Gradients { gradients, .. } => Some(gradients),
             HeadClassifier::Host(_) | HeadClassifier::Probabilities => None,
         };
         for pass in classifier.into_iter().chain([&self.backward]) {
@@ -127,15 +134,25 @@ impl Head {
     /// What saturated since this was last asked.
     pub(crate) fn take_saturation(&mut self) -> Vec<Saturated> {
         let classifier = match &mut self.classifier {
-            HeadClassifier::Gradients(pass) => Some(pass),
-            HeadClassifier::Host(_) | HeadClassifier::Probabilities => None,
+            HeadClassifier::Gradients { loss, gradients } => vec![loss, gradients],
+            HeadClassifier::Host(_) | HeadClassifier::Probabilities => Vec::new(),
         };
         let passes = [&mut self.forward, &mut self.backward].into_iter().chain(classifier);
         passes.flat_map(|pass| pass.saturated.take(false)).collect()
     }
 
     /// The gradient of each position's `log_sum`: 1, and that of the z-loss.
-    fn log_sum_gradient(&self) -> Result<Vec<f32>, RuntimeError> {
+    fn seeds(&mut self) -> Result<Vec<f32>, RuntimeError> {
+        let width = self.values[names::FINAL].shape()[3];
+        if self.z_loss == 0.0 {
+            return Ok(vec![1.0; width]);
+        }
+        match &mut self.classifier {
+            HeadClassifier::Host(_) => return Ok(Vec::new()),
+            HeadClassifier::Probabilities => {}
+            // The z-loss needs the sum before its gradient.
+            HeadClassifier::Gradients { loss, .. } => loss.run(0)?,
+        }
         let z = 2.0 * self.z_loss;
         let gradient = |&log_sum: &f32| (1.0 + z * f64::from(log_sum)) as f32;
         Ok(self.values[names::LOG_SUM].read(|log_sum| log_sum.iter().map(gradient).collect())?)
@@ -152,7 +169,12 @@ impl Head {
             HeadClassifier::Host(classifier) => {
                 Ok(hidden.read(|hidden| classifier.forward(hidden, weight, targets))??)
             }
-            HeadClassifier::Probabilities | HeadClassifier::Gradients(_) => {
+            HeadClassifier::Probabilities => {
+                let targets = Targets::new(weight, targets, table.config().vocab)?;
+                targets.loss(hidden, &self.values[names::LOG_SUM])
+            }
+            HeadClassifier::Gradients { loss, .. } => {
+                loss.run(0)?;
                 let targets = Targets::new(weight, targets, table.config().vocab)?;
                 targets.loss(hidden, &self.values[names::LOG_SUM])
             }
@@ -174,10 +196,7 @@ impl Head {
             return Err(RuntimeError::TokenCount { given: targets.len(), expected: width });
         }
         self.forward.run(0)?;
-        let seeds = match self.classifier {
-            HeadClassifier::Host(_) => Vec::new(),
-            HeadClassifier::Probabilities | HeadClassifier::Gradients(_) => self.log_sum_gradient()?,
-        };
+        let seeds = self.seeds()?;
         let table = weights.table();
         let range = table.classifier().range();
         let arena = weights.arena().read();
@@ -198,9 +217,9 @@ impl Head {
                 targets.add_own([hidden, d_hidden], dweight, grad_scale)?;
                 targets.loss(hidden, &self.values[names::LOG_SUM])?
             }
-            HeadClassifier::Gradients(pass) => {
+            HeadClassifier::Gradients { gradients, .. } => {
                 self.values["d_log_sum"].write(|seed| seed.copy_from_slice(&seeds))?;
-                pass.run(0)?;
+                gradients.run(0)?;
                 let targets = Targets::new(weight, targets, table.config().vocab)?;
                 accumulate(&self.values["d_classifier"], dweight, write, grad_scale)?;
                 d_hidden.write(|dx| dx.iter_mut().for_each(|dx| *dx *= grad_scale))?;

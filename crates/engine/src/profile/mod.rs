@@ -204,6 +204,10 @@ pub struct CostFigures {
     pub elementwise_gps: Option<Figure<f64>>,
     /// Rate of reductions, norms and softmax, in 10⁹ elements a second.
     pub reduction_gps: Option<Figure<f64>>,
+    /// Rate of fp32 matrix products on the host of a trainer, in GFLOPS.
+    pub host_gflops: Option<Figure<f64>>,
+    /// Rate of the host's ops on single elements, in 10⁹ elements a second.
+    pub host_gps: Option<Figure<f64>>,
 }
 
 /// What the engine draws, in watts.

@@ -1,7 +1,7 @@
 //! The pieces after the last layer: the final norm, and the classifier where the engine has a part in it.
 
 use super::{
-    Piece, Place, PlanError,
+    HeadKind, Piece, Place, PlanError,
     cut::{Cut, StageJoint},
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 /// The pieces after the last layer.
 #[derive(Clone, Debug)]
 pub struct HeadPlan {
-    /// From `x` to `final`, and what of the classifier's forward pass the engine computes, in order.
+    /// From `x` to `final`, and of the classifier what loss and gradients share, in order.
     pub forward: Vec<Piece>,
     /// Who computes loss and gradients of the classifier.
     pub classifier: ClassifierPlan,
@@ -27,12 +27,28 @@ pub enum ClassifierPlan {
     Host,
     /// Forward pieces put out `token_probs` and `log_sum`; the host computes loss and gradients from them.
     Probabilities,
-    /// Forward pieces put out `log_sum`, and this piece, from `final`, `log_sum` and its gradient, the gradients of `log_sum`:
-    /// `d_final` and `d_classifier`. The host adds those of the targets' logits.
-    Gradients(Piece),
+    /// The engine, each from `final`; the host adds what belongs to the targets.
+    Gradients {
+        /// To `log_sum`, for evaluation.
+        loss: Box<Piece>,
+        /// With the gradient of `log_sum`, to `log_sum` and its gradients `d_final` and `d_classifier`.
+        gradients: Box<Piece>,
+    },
 }
 
 impl HeadPlan {
+    /// A head of this kind.
+    ///
+    /// # Errors
+    /// When the configuration's extents contradict each other.
+    pub fn new(kind: HeadKind, config: &ModelConfig, tokens: Tokens) -> Result<Self, PlanError> {
+        match kind {
+            HeadKind::Host => Self::host(config, tokens),
+            HeadKind::Probabilities => Self::probabilities(config, tokens),
+            HeadKind::Gradients => Self::gradients(config, tokens),
+        }
+    }
+
     /// The final norm on the host, as the published system has it, and the classifier, too.
     ///
     /// # Errors
@@ -47,7 +63,7 @@ impl HeadPlan {
     }
 
     /// The final norm, the logits and their softmax on the engine.
-    pub(super) fn probabilities(config: &ModelConfig, tokens: Tokens) -> Result<Self, PlanError> {
+    fn probabilities(config: &ModelConfig, tokens: Tokens) -> Result<Self, PlanError> {
         let norm = StageJoint::new(stage::final_norm(config, tokens)?)?;
         let classifier = StageJoint::new(stage::classifier(config, tokens)?)?;
         Ok(Self {
@@ -62,31 +78,35 @@ impl HeadPlan {
     }
 
     /// All on the engine but the targets' part.
-    pub(super) fn gradients(config: &ModelConfig, tokens: Tokens) -> Result<Self, PlanError> {
+    fn gradients(config: &ModelConfig, tokens: Tokens) -> Result<Self, PlanError> {
         let norm = StageJoint::new(stage::final_norm(config, tokens)?)?;
         let mut classifier = StageJoint::new(stage::classifier(config, tokens)?)?;
         classifier.compute_products()?;
-        let inputs = [FINAL, LOG_SUM, "d_log_sum"];
-        let outputs = ["d_final", "d_classifier"];
+        let outputs = [LOG_SUM, "d_final", "d_classifier"];
         Ok(Self {
-            forward: vec![
-                norm.piece(&Cut("final_norm_fwd", Place::Engine, &[X], &[FINAL]))?,
-                classifier.piece(&Cut("classifier_fwd", Place::Engine, &[FINAL], &[LOG_SUM]))?,
-            ],
-            classifier: ClassifierPlan::Gradients(classifier.piece(&Cut(
-                "classifier_bwd",
-                Place::Engine,
-                &inputs,
-                &outputs,
-            ))?),
+            forward: vec![norm.piece(&Cut("final_norm_fwd", Place::Engine, &[X], &[FINAL]))?],
+            classifier: ClassifierPlan::Gradients {
+                loss: Box::new(classifier.piece(&Cut(
+                    "classifier_fwd",
+                    Place::Engine,
+                    &[FINAL],
+                    &[LOG_SUM],
+                ))?),
+                gradients: Box::new(classifier.piece(&Cut(
+                    "classifier",
+                    Place::Engine,
+                    &[FINAL, "d_log_sum"],
+                    &outputs,
+                ))?),
+            },
             backward: backward(&norm, Place::Engine)?,
         })
     }
 
-    /// Every piece, in order.
+    /// The pieces of a training step, in order.
     pub fn pieces(&self) -> impl Iterator<Item = &Piece> {
         let classifier = match &self.classifier {
-            ClassifierPlan::Gradients(piece) => Some(piece),
+            ClassifierPlan::Gradients { gradients, .. } => Some(&**gradients),
             ClassifierPlan::Host | ClassifierPlan::Probabilities => None,
         };
         self.forward.iter().chain(classifier).chain([&self.backward])

@@ -77,14 +77,27 @@ pub struct LayerPlan {
 /// A whole plan.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Its name.
-    pub name: &'static str,
     /// Tokens a kernel sees.
     pub tokens: Tokens,
     /// Pieces of a layer.
     pub layer: LayerPlan,
     /// Pieces after the last layer.
     pub head: HeadPlan,
+}
+
+impl LayerPlan {
+    /// A layer cut this way.
+    ///
+    /// # Errors
+    /// When the configuration's extents contradict each other.
+    pub fn new(kind: LayerKind, config: &ModelConfig, tokens: Tokens) -> Result<Self, PlanError> {
+        match kind {
+            LayerKind::Six => six::layer(config, tokens, Place::Host),
+            LayerKind::SixAndNorms => six::layer(config, tokens, Place::Engine),
+            LayerKind::Fused => fused::layer(config, tokens, &fused::TAPS),
+            LayerKind::FusedRecompute => fused::layer(config, tokens, &[]),
+        }
+    }
 }
 
 /// Why a plan cannot be made.
@@ -116,18 +129,63 @@ pub enum PlanError {
     },
 }
 
+/// How a layer is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LayerKind {
+    /// The published six kernels; norms' backward passes and weight gradients on the host.
+    Six,
+    /// The same six, and a kernel for each norm's backward pass.
+    SixAndNorms,
+    /// The forward pass as one kernel and the backward pass as another, which gives all weight gradients.
+    Fused,
+    /// [`LayerKind::Fused`] with nothing kept of the forward pass but its input: the backward kernel computes it again.
+    FusedRecompute,
+}
+
+/// Who computes what follows the last layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HeadKind {
+    /// The host.
+    Host,
+    /// The engine the final norm, the logits and their softmax; the host their gradients.
+    Probabilities,
+    /// The engine, but for what belongs to the targets.
+    Gradients,
+}
+
+impl LayerKind {
+    /// In a few words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            LayerKind::Six => "six kernels a layer",
+            LayerKind::SixAndNorms => "six kernels a layer and two for norms",
+            LayerKind::Fused => "two kernels a layer",
+            LayerKind::FusedRecompute => "two kernels a layer, the forward pass computed again",
+        }
+    }
+}
+
+impl HeadKind {
+    /// In a few words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            HeadKind::Host => "the classifier on the host",
+            HeadKind::Probabilities => "the classifier's softmax on the engine",
+            HeadKind::Gradients => "the classifier on the engine",
+        }
+    }
+}
+
 /// The plans that have names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PlanKind {
-    /// The published six kernels a layer; norms' backward passes, final norm, classifier and weight gradients on the host.
+    /// As the published system has it.
     Six,
-    /// [`PlanKind::Six`], and on the engine what a fork of the published system put there: the norms' backward passes, the
-    /// final norm, the classifier's logits and their softmax.
+    /// As a fork of it has it, with norms, classifier and softmax on the engine.
     Extras,
-    /// A layer's forward pass as one kernel and its backward pass as another, with all weight gradients; the final norm and
-    /// the classifier with its gradients on the engine, too. The host looks up embeddings and updates weights.
+    /// Two kernels a layer; the host only looks up embeddings and updates weights.
     Fused,
-    /// [`PlanKind::Fused`] with nothing kept of a layer's forward pass but its input: the backward kernel computes it again.
+    /// The same with nothing kept between the passes but each layer's input.
     FusedRecompute,
 }
 
@@ -149,6 +207,16 @@ impl PlanKind {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
+
+    /// What it is made of.
+    pub fn parts(self) -> (LayerKind, HeadKind) {
+        match self {
+            PlanKind::Six => (LayerKind::Six, HeadKind::Host),
+            PlanKind::Extras => (LayerKind::SixAndNorms, HeadKind::Probabilities),
+            PlanKind::Fused => (LayerKind::Fused, HeadKind::Gradients),
+            PlanKind::FusedRecompute => (LayerKind::FusedRecompute, HeadKind::Gradients),
+        }
+    }
 }
 
 impl Plan {
@@ -157,19 +225,25 @@ impl Plan {
     /// # Errors
     /// When the configuration's extents contradict each other.
     pub fn new(kind: PlanKind, config: &ModelConfig, tokens: Tokens) -> Result<Self, PlanError> {
-        let (layer, head) = match kind {
-            PlanKind::Six => (six::layer(config, tokens, Place::Host)?, HeadPlan::host(config, tokens)?),
-            PlanKind::Extras => {
-                (six::layer(config, tokens, Place::Engine)?, HeadPlan::probabilities(config, tokens)?)
-            }
-            PlanKind::Fused => {
-                (fused::layer(config, tokens, &fused::TAPS)?, HeadPlan::gradients(config, tokens)?)
-            }
-            PlanKind::FusedRecompute => {
-                (fused::layer(config, tokens, &[])?, HeadPlan::gradients(config, tokens)?)
-            }
-        };
-        Ok(Self { name: kind.name(), tokens, layer, head })
+        let (layer, head) = kind.parts();
+        Self::of(layer, head, config, tokens)
+    }
+
+    /// A plan of any two parts.
+    ///
+    /// # Errors
+    /// When the configuration's extents contradict each other.
+    pub fn of(
+        layer: LayerKind,
+        head: HeadKind,
+        config: &ModelConfig,
+        tokens: Tokens,
+    ) -> Result<Self, PlanError> {
+        Ok(Self {
+            layer: LayerPlan::new(layer, config, tokens)?,
+            head: HeadPlan::new(head, config, tokens)?,
+            tokens,
+        })
     }
 
     /// Forward pieces alone, two kernels a layer, with keys and values as their only taps: for evaluation and for the

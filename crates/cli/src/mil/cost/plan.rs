@@ -10,8 +10,8 @@ use ferrane_model::{
     stage::Tokens,
 };
 use ferrane_runtime::{
-    WeightsMode,
-    cost::{Phase, PlanCost, plan_cost},
+    RuntimeError, WeightsMode,
+    cost::{Phase, PlanCost, cheapest, plan_cost},
 };
 use serde_json::{Value, json};
 
@@ -24,9 +24,9 @@ pub(super) struct Step {
     /// Instead of a program: a training step of this preset or Hugging Face model folder
     #[arg(long, value_name = "PRESET|DIR")]
     model: Option<String>,
-    /// How layers are cut into kernels: six, extras, fused or fused-recompute
-    #[arg(long, value_name = "PLAN", default_value = "six", requires = "model", value_parser = parse_plan)]
-    plan: PlanKind,
+    /// How layers are cut into kernels: six, extras, fused, fused-recompute, auto (the cheapest), or all to compare them
+    #[arg(long, value_name = "PLAN", default_value = "six", requires = "model", value_parser = parse_plans)]
+    plan: Plans,
     /// Where the weights are: streamed (inputs of kernels that all layers share) or baked (constants)
     #[arg(long, value_name = "MODE", default_value = "streamed", requires = "model", value_parser = parse_mode)]
     mode: WeightsMode,
@@ -38,9 +38,22 @@ pub(super) struct Step {
     batch: usize,
 }
 
-fn parse_plan(name: &str) -> Result<PlanKind, String> {
-    let known = || PlanKind::ALL.map(PlanKind::name).join(", ");
-    PlanKind::parse(name).ok_or_else(|| format!("there are {}", known()))
+/// Which plans.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Plans {
+    One(PlanKind),
+    Auto,
+    All,
+}
+
+fn parse_plans(name: &str) -> Result<Plans, String> {
+    match name {
+        "auto" => Ok(Plans::Auto),
+        "all" => Ok(Plans::All),
+        _ => PlanKind::parse(name)
+            .map(Plans::One)
+            .ok_or_else(|| format!("there are {}, auto, all", PlanKind::ALL.map(PlanKind::name).join(", "))),
+    }
 }
 
 fn parse_mode(name: &str) -> Result<WeightsMode, String> {
@@ -55,10 +68,15 @@ fn parse_mode(name: &str) -> Result<WeightsMode, String> {
 /// What a micro-batch costs on each chip.
 pub(super) struct Costs {
     model: String,
-    plan: PlanKind,
     mode: WeightsMode,
     tokens: Tokens,
-    chips: Vec<(Profile, PlanCost)>,
+    chips: Vec<(Profile, Vec<Planned>)>,
+}
+
+/// A plan and its cost.
+struct Planned {
+    name: String,
+    cost: PlanCost,
 }
 
 impl Costs {
@@ -73,44 +91,103 @@ impl Costs {
             )));
         }
         let tokens = Tokens { batch: args.batch, seq };
-        let plan = Plan::new(args.plan, &config, tokens).map_err(Failure::failed)?;
-        let cost = |profile: &Profile| {
-            plan_cost(&plan, &config, profile, args.mode)
-                .map(|cost| (profile.clone(), cost))
+        let planned = |profile: &Profile| {
+            let of = |plan| Planned::new(plan, &config, tokens, profile, args.mode);
+            let named = || PlanKind::ALL.map(Plans::One).into_iter();
+            let plans = match args.plan {
+                Plans::All => named().chain([Plans::Auto]).map(of).collect::<Result<_, _>>(),
+                one => of(one).map(|planned| vec![planned]),
+            };
+            plans
+                .map(|plans: Vec<Planned>| (profile.clone(), plans))
                 .map_err(|error| Failure::Failed(format!("{}: {error}", profile.name)))
         };
-        let chips = profiles.iter().map(cost).collect::<Result<_, _>>()?;
-        Ok(Self { model: name, plan: args.plan, mode: args.mode, tokens, chips })
+        let chips = profiles.iter().map(planned).collect::<Result<_, _>>()?;
+        Ok(Self { model: name, mode: args.mode, tokens, chips })
     }
 
     pub(super) fn show(&self, out: &mut impl io::Write) -> io::Result<()> {
         writeln!(
             out,
-            "{}, plan {}, weights {}, {} x {} tokens: one micro-batch, forward and backward; {MODELLED}",
-            self.model,
-            self.plan.name(),
-            self.mode,
-            self.tokens.batch,
-            self.tokens.seq
+            "{}, weights {}, {} x {} tokens: one micro-batch, forward and backward; {MODELLED}",
+            self.model, self.mode, self.tokens.batch, self.tokens.seq
         )?;
-        for (profile, cost) in &self.chips {
+        for (profile, plans) in &self.chips {
             writeln!(out, "\n{profile}")?;
-            show_kernels(out, cost)?;
-            show_totals(out, cost)?;
+            match &plans[..] {
+                [Planned { name, cost }] => {
+                    writeln!(out, "    plan {name}")?;
+                    show_kernels(out, cost)?;
+                    show_totals(out, cost)?;
+                }
+                plans => show_comparison(out, plans)?,
+            }
         }
         Ok(())
     }
 
     pub(super) fn json(&self) -> Value {
-        let chips: Vec<Value> = self.chips.iter().map(|(profile, cost)| chip_json(profile, cost)).collect();
+        let plans = |(profile, plans): &(Profile, Vec<Planned>)| {
+            plans.iter().map(|planned| plan_json(profile, planned)).collect::<Vec<_>>()
+        };
         labelled(json!({
             "model": self.model,
-            "plan": self.plan.name(),
             "mode": self.mode.to_string(),
             "batch": self.tokens.batch,
             "seq": self.tokens.seq,
-            "chips": chips,
+            "plans": self.chips.iter().flat_map(plans).collect::<Vec<_>>(),
         }))
+    }
+}
+
+impl Planned {
+    fn new(
+        plan: Plans,
+        config: &ModelConfig,
+        tokens: Tokens,
+        profile: &Profile,
+        mode: WeightsMode,
+    ) -> Result<Self, RuntimeError> {
+        if let Plans::One(kind) = plan {
+            let cost = plan_cost(&Plan::new(kind, config, tokens)?, config, profile, mode)?;
+            return Ok(Self { name: kind.name().to_owned(), cost });
+        }
+        let (layer, head, cost) = cheapest(config, tokens, profile, mode)?;
+        Ok(Self { name: format!("auto ({}; {})", layer.describe(), head.describe()), cost })
+    }
+}
+
+/// A line a plan. The last column is the modelled step against that of the first plan.
+fn show_comparison(out: &mut impl io::Write, plans: &[Planned]) -> io::Result<()> {
+    let first = plans.first().map_or(1.0, |planned| planned.cost.step_seconds());
+    let row = |Planned { name, cost }: &Planned| {
+        vec![
+            format!("    {}", name.split(' ').next().unwrap_or(name)),
+            cost.dispatches().to_string(),
+            format!("{:.1}", cost.surface_bytes() / 1e6),
+            format!("{:.2}", 1e3 * cost.seconds()),
+            format!("{:.2}", cost.host.flops() / 1e9),
+            format!("{:.2}", 1e3 * cost.host_seconds),
+            format!("{:.2}", 1e3 * cost.step_seconds()),
+            format!("{:.2}", cost.step_seconds() / first),
+            cost.confidence().to_string(),
+        ]
+    };
+    let headings = [
+        "    plan",
+        "dispatches",
+        "MB",
+        "ANE ms",
+        "host GFLOP",
+        "host ms",
+        "step ms",
+        "to six",
+        "confidence",
+    ];
+    table(out, &headings, &plans.iter().map(row).collect::<Vec<_>>())?;
+    match plans.last().and_then(|planned| planned.name.strip_prefix("auto ")) {
+        Some(parts) => writeln!(out, "    auto is {}", parts.trim_matches(['(', ')'])),
+        None => Ok(()),
     }
 }
 
@@ -174,15 +251,22 @@ fn show_totals(out: &mut impl io::Write, cost: &PlanCost) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "    host, not timed: {:.2} GFLOP of products ({:.2} weight gradients, {:.2} classifier), {:.1} M elements of norms",
+        "    host, modelled: {:.2} ms for {:.2} GFLOP of products ({:.2} weight gradients, {:.2} classifier), {:.1} M elements of \
+         norms",
+        1e3 * cost.host_seconds,
         cost.host.flops() / 1e9,
         cost.host.weight_gradients / 1e9,
         cost.host.classifier / 1e9,
         cost.host.elements / 1e6,
+    )?;
+    writeln!(
+        out,
+        "    step, engine and host one after the other, modelled: {:.2} ms",
+        1e3 * cost.step_seconds()
     )
 }
 
-fn chip_json(profile: &Profile, cost: &PlanCost) -> Value {
+fn plan_json(profile: &Profile, Planned { name, cost }: &Planned) -> Value {
     let kernels: Vec<Value> = cost
         .kernels
         .iter()
@@ -205,6 +289,9 @@ fn chip_json(profile: &Profile, cost: &PlanCost) -> Value {
     let ((programs, first), (again, after)) = (cost.compiles(), cost.recompiles());
     json!({
         "chip": profile.name,
+        "plan": name,
+        "step_ms": 1e3 * cost.step_seconds(),
+        "host_ms": 1e3 * cost.host_seconds,
         "ane_ms": 1e3 * cost.seconds(),
         "ane_forward_ms": 1e3 * cost.phase_seconds(Phase::Forward),
         "ane_backward_ms": 1e3 * cost.phase_seconds(Phase::Backward),

@@ -3,12 +3,17 @@
 pub(crate) mod args;
 mod render;
 mod resolve;
+mod restart;
+mod tiny;
 
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use ferrane_train::run::{self, EngineChoice, EngineHandle, Event, Outcome, RunFolder, RunSettings};
+use ferrane_cpu::CpuEngine;
+use ferrane_engine::Profile;
+use ferrane_train::run::{self, Ended, EngineChoice, EngineHandle, Event, Outcome, RunFolder, RunSettings};
 
 pub(crate) use args::Args;
 
@@ -21,15 +26,23 @@ use resolve::Said;
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let said = resolve::read(args)?;
-    let quiet = said.given.quiet.unwrap_or(false);
-    let style = Style::choose(quiet, said.given.json.unwrap_or(false));
+    let shown = Shown { quiet: said.given.quiet.unwrap_or(false), json: said.given.json.unwrap_or(false) };
     match said.given.resume.clone() {
-        Some(root) => resume(&root, &said, style),
-        None => start(&said, style),
+        Some(root) if tiny::is_one(&root) => tiny::resume(&root, &said.given, shown),
+        Some(root) => resume(&root, &said, shown),
+        None if said.given.preset.is_some() => tiny::start(&said.given, shown),
+        None => start(&said, shown),
     }
 }
 
-fn start(said: &Said, style: Style) -> Result<ExitCode, Failure> {
+/// What of a run is shown.
+#[derive(Clone, Copy)]
+struct Shown {
+    quiet: bool,
+    json: bool,
+}
+
+fn start(said: &Said, shown: Shown) -> Result<ExitCode, Failure> {
     let settings = resolve::new_run(&said.given)?;
     let mut engine = open_engine(&settings, settings.profile.as_deref())?;
     if matches!(said.given.engine, None | Some(EngineChoice::Auto)) {
@@ -39,14 +52,15 @@ fn start(said: &Said, style: Style) -> Result<ExitCode, Failure> {
         Some(out) => RunFolder::create(out, &settings)?,
         None => RunFolder::create_numbered(Path::new("runs"), &default_name(said, &settings), &settings)?,
     };
-    work(style, |host| run::begin(folder, settings, engine, host))
+    let root = folder.root().to_owned();
+    train(shown, &root, |host| run::begin(folder, settings, engine, host))
 }
 
-fn resume(root: &Path, said: &Said, style: Style) -> Result<ExitCode, Failure> {
+fn resume(root: &Path, said: &Said, shown: Shown) -> Result<ExitCode, Failure> {
     let (folder, saved) = RunFolder::open(root)?;
     let settings = resolve::resumed(root, &saved, &said.given)?;
     let engine = open_engine(&settings, folder.profile().as_deref())?;
-    work(style, |host| run::resume(folder, settings, engine, host))
+    train(shown, root, |host| run::resume(folder, settings, engine, host))
 }
 
 /// The engine of a run; `own` is the profile of the user's own that it follows, if it does.
@@ -59,27 +73,63 @@ fn open_engine(settings: &RunSettings, own: Option<&Path>) -> Result<EngineHandl
         lenient: settings.lenient,
         faults: settings.faults.as_deref(),
     };
-    let (engine, title) = engine::open(&wanted, profile)?;
-    settings.validate_for(engine.profile()).map_err(Failure::usage)?;
-    Ok(EngineHandle { engine, title, threads: engine::threads() })
+    let handle = engine_handle(&wanted, profile)?;
+    settings.validate_for(handle.engine.profile()).map_err(Failure::usage)?;
+    Ok(handle)
 }
 
-/// Runs with events shown and Ctrl-C watched, then says what to do next.
-fn work(
-    style: Style,
+fn engine_handle(
+    wanted: &engine::Wanted<'_>,
+    profile: impl FnOnce() -> Result<Profile, Failure>,
+) -> Result<EngineHandle, Failure> {
+    let (engine, title) = engine::open(wanted, profile)?;
+    let host = Arc::new(CpuEngine::new(engine::threads()));
+    Ok(EngineHandle { engine, host, title, threads: engine::threads() })
+}
+
+/// Trains a model, then says what to do next.
+fn train(
+    shown: Shown,
+    root: &Path,
     go: impl FnOnce(run::Host<'_>) -> Result<Outcome, run::RunError>,
+) -> Result<ExitCode, Failure> {
+    let mut outcome = None;
+    let code = work(shown, root, |host| {
+        let done = go(host)?;
+        let ended = done.ended;
+        outcome = Some(done);
+        Ok(ended)
+    })?;
+    let mut renderer = Renderer::new(shown.style(), io::stdout(), io::stderr());
+    outcome.iter().flat_map(next_commands).for_each(|line| renderer.say(&line));
+    Ok(code)
+}
+
+impl Shown {
+    fn style(self) -> Style {
+        Style::choose(self.quiet, self.json)
+    }
+}
+
+/// Runs with events shown and Ctrl-C watched; goes on in a new process where that is needed.
+fn work(
+    shown: Shown,
+    root: &Path,
+    go: impl FnOnce(run::Host<'_>) -> Result<Ended, run::RunError>,
 ) -> Result<ExitCode, Failure> {
     let interrupt = Interrupt::install(|| {
         let _ = writeln!(io::stderr(), "\nstopping after this step; Ctrl-C again ends at once");
     })?;
-    let mut renderer = Renderer::new(style, io::stdout(), io::stderr());
+    let mut renderer = Renderer::new(shown.style(), io::stdout(), io::stderr());
     let mut emit = |event: Event| renderer.show(&event);
     let stop = || interrupt.raised();
     let done = go(run::Host { emit: &mut emit, stop: &stop });
     renderer.end();
-    let outcome = done?;
-    next_commands(&outcome).iter().for_each(|line| renderer.say(line));
-    Ok(if outcome.interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+    match done? {
+        Ended::Finished => Ok(ExitCode::SUCCESS),
+        Ended::RestartNeeded if !interrupt.raised() => Err(restart::exec(root, shown.quiet, shown.json)),
+        Ended::Stopped | Ended::RestartNeeded => Ok(ExitCode::from(INTERRUPTED)),
+    }
 }
 
 /// `runs/NAME-N`: the name of the settings file, else of the model.
@@ -98,7 +148,7 @@ fn next_commands(outcome: &Outcome) -> Vec<String> {
     } else {
         format!("    {program} generate --model {run} --prompt-tokens 1,2,3")
     };
-    if outcome.interrupted {
+    if outcome.ended != Ended::Finished {
         return vec!["to go on:".to_owned(), resume(String::new())];
     }
     vec!["next:".to_owned(), generate, resume(format!(" --steps {}", outcome.steps.saturating_mul(2)))]

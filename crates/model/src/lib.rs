@@ -3,12 +3,15 @@
 pub mod compaction;
 pub mod config;
 mod error;
+pub mod flops;
 pub mod hf;
+pub mod initial;
 pub mod llama2c;
 pub mod params;
 pub mod plan;
 pub mod stage;
 pub mod stories;
+pub mod tiny;
 pub mod tokenizer;
 
 pub use compaction::VocabMap;

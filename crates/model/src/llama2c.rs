@@ -26,11 +26,7 @@ const HEADER_BYTES: u64 = 28;
 /// A header that describes no valid model, or a file whose length is not exactly what the header
 /// requires: nothing is guessed from a file that is truncated or of a later version.
 pub fn load(path: &Path) -> Result<Parameters> {
-    let file = File::open(path).map_err(ModelError::io("open", path))?;
-    let length = file.metadata().map_err(ModelError::io("read", path))?.len();
-    let mut reader = BufReader::with_capacity(1 << 20, file);
-    let config = read_header(&mut reader, path, length)?;
-    check_length(&config, path, length)?;
+    let (config, mut reader) = open(path)?;
     let mut parameters = Parameters::zeros(&config)?;
     read_tensors(&mut reader, &mut parameters).map_err(ModelError::io("read", path))?;
     for layer in 0..config.layers {
@@ -39,6 +35,24 @@ pub fn load(path: &Path) -> Result<Parameters> {
         }
     }
     Ok(parameters)
+}
+
+/// Reads the shape of a legacy llama2.c model.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_config(path: &Path) -> Result<ModelConfig> {
+    Ok(open(path)?.0)
+}
+
+/// The file after its header.
+fn open(path: &Path) -> Result<(ModelConfig, BufReader<File>)> {
+    let file = File::open(path).map_err(ModelError::io("open", path))?;
+    let length = file.metadata().map_err(ModelError::io("read", path))?.len();
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    let config = read_header(&mut reader, path, length)?;
+    check_length(&config, path, length)?;
+    Ok((config, reader))
 }
 
 fn read_header(reader: &mut impl Read, path: &Path, length: u64) -> Result<ModelConfig> {

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use ferrane_engine::{Engine, Port, Surface};
+use ferrane_engine::{Engine, Port, Surface, Usage};
 use ferrane_mil::DType;
 use ferrane_model::{
     LayerRole,
@@ -93,6 +93,11 @@ impl Binder {
 
     pub(crate) fn weights(&self) -> &Weights {
         self.surfaces.weights()
+    }
+
+    /// What this process has used of the engine.
+    pub(crate) fn usage(&self) -> Usage {
+        self.compiler.engine.usage()
     }
 
     /// What compiling has cost.

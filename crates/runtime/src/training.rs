@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use ferrane_engine::{Engine, Surface};
 use ferrane_model::{
     LayerRole,
-    plan::{Piece, Plan, WeightProduct},
+    plan::{Piece, Place, Plan, WeightProduct},
     stage::{Tokens, names},
 };
 use rayon::prelude::*;
@@ -22,6 +22,8 @@ use crate::{
 
 /// A model's plan, compiled and bound, with the surfaces of every layer's taps.
 pub struct TrainingModel {
+    /// How many, and how many of them hold weights.
+    kernels: (usize, usize),
     binder: Binder,
     tokens: Tokens,
     forward: Pass,
@@ -36,8 +38,10 @@ pub struct TrainingModel {
     baking: Option<Baking>,
     /// The forward pass with weights as inputs, for evaluation: it needs no compile, however the weights change.
     evaluation: Option<Pass>,
-    /// Whether the weights changed since `evaluation` was given them.
-    evaluation_is_stale: bool,
+    /// Whether kernels after the last layer stream their weights, whatever those of the layers do.
+    head_streams: bool,
+    /// Whether the weights changed since what streams them beside baked kernels was given them.
+    streamed_is_stale: bool,
     overflow: Option<Overflow>,
 }
 
@@ -102,6 +106,7 @@ impl TrainingModel {
             Some(_) => Some(binder.compile(&plan.layer.forward)?),
         };
         let head = CompiledHead::compile(&mut binder, &plan.head)?;
+        let head_streams = plan.head.forward.iter().any(|piece| piece.place == Place::Engine);
 
         let pieces: Vec<_> = forward.iter().chain(&backward).collect();
         let template = binder.values(&pieces, &Values::new())?;
@@ -132,9 +137,11 @@ impl TrainingModel {
             baking.check_fits(binder.log().compiles() as usize)?;
         }
         Ok(Self {
+            kernels: plan.kernels(config.layers),
             baking,
             evaluation,
-            evaluation_is_stale: false,
+            head_streams,
+            streamed_is_stale: false,
             forward,
             backward,
             tokens: plan.tokens,
@@ -159,6 +166,11 @@ impl TrainingModel {
         self.overflow.as_ref()
     }
 
+    /// Kernels of the engine, counted for each layer, and how many of them hold weights.
+    pub fn kernels(&self) -> (usize, usize) {
+        self.kernels
+    }
+
     /// Tokens of a micro-batch.
     pub fn tokens(&self) -> Tokens {
         self.tokens
@@ -178,7 +190,7 @@ impl TrainingModel {
             None => self.binder.renew_weights(),
             Some(baking) => {
                 baking.weights_changed();
-                self.evaluation_is_stale = true;
+                self.streamed_is_stale = true;
                 Ok(())
             }
         }
@@ -187,6 +199,15 @@ impl TrainingModel {
     /// Programs that the next call of [`TrainingModel::loss_and_gradients`] compiles.
     pub fn compiles_due(&self) -> usize {
         self.baking.as_ref().map_or(0, Baking::compiles_due)
+    }
+
+    /// Whether the next call of [`TrainingModel::loss_and_gradients`] has to compile more programs than this process can.
+    /// `budget` is the most it is allowed, besides what the engine says.
+    pub fn exceeds_compiles(&self, budget: Option<usize>) -> bool {
+        let (due, usage) = (self.compiles_due(), self.binder.usage());
+        let used = usage.compiles.max(self.compile_log().compiles() as usize);
+        let most = [budget, usage.max_compiles].into_iter().flatten().min();
+        due > 0 && most.is_some_and(|most| used + due > most)
     }
 
     /// What compiling has cost so far.
@@ -200,9 +221,7 @@ impl TrainingModel {
     /// # Errors
     /// When a token is outside the vocabulary, the engine fails, or the loss is not finite.
     pub fn loss(&mut self, inputs: &[u32], targets: &[u32]) -> Result<f64, RuntimeError> {
-        if std::mem::take(&mut self.evaluation_is_stale) {
-            self.binder.renew_weights()?;
-        }
+        self.renew_streamed()?;
         self.embed(inputs)?;
         let forward = self.evaluation.as_mut().unwrap_or(&mut self.forward);
         run_layers(forward, self.layers.len())?;
@@ -238,6 +257,9 @@ impl TrainingModel {
         if let Some(baking) = &mut self.baking {
             baking.begin();
         }
+        if self.head_streams {
+            self.renew_streamed()?;
+        }
         self.embed(inputs)?;
         run_layers(&mut self.forward, self.layers.len())?;
         self.overflow = None;
@@ -260,6 +282,14 @@ impl TrainingModel {
         all.extend(self.evaluation.iter_mut().flat_map(|pass| pass.saturated.take(true)));
         all.extend(self.head.take_saturation());
         merged(all)
+    }
+
+    fn renew_streamed(&mut self) -> Result<(), RuntimeError> {
+        if self.streamed_is_stale {
+            self.binder.renew_weights()?;
+            self.streamed_is_stale = false;
+        }
+        Ok(())
     }
 
     fn embed(&self, inputs: &[u32]) -> Result<(), RuntimeError> {

@@ -24,9 +24,17 @@ const TOKENS: Tokens = Tokens { batch: 16, seq: 8 };
 const MODES: [WeightsMode; 3] = [WeightsMode::Streamed, WeightsMode::Baked, WeightsMode::Reload];
 
 fn model(engine: Arc<dyn Engine>, mode: WeightsMode) -> Result<TrainingModel, RuntimeError> {
+    planned(PlanKind::Six, engine, mode)
+}
+
+fn planned(
+    kind: PlanKind,
+    engine: Arc<dyn Engine>,
+    mode: WeightsMode,
+) -> Result<TrainingModel, RuntimeError> {
     let table = ParamTable::new(&config(true)).unwrap();
     let data = parameters(&table).into_iter().map(|x| x as f32).collect();
-    let plan = Plan::new(PlanKind::Six, table.config(), TOKENS).unwrap();
+    let plan = Plan::new(kind, table.config(), TOKENS).unwrap();
     let weights = Weights::new(Parameters::from_parts(table, data).unwrap());
     TrainingModel::with_mode(engine, weights, plan, 2, mode)
 }
@@ -88,6 +96,21 @@ fn all_modes_give_the_same_losses_and_gradients() {
         for mode in [WeightsMode::Baked, WeightsMode::Reload] {
             assert_same(&run(mode), &expected, tolerance, &format!("{mode} on {}", engine.name()));
         }
+    }
+}
+
+#[test]
+fn every_plan_computes_the_same_with_baked_weights() {
+    for kind in PlanKind::ALL {
+        let engine: Arc<dyn Engine> = Arc::new(CpuEngine::new(2));
+        let run = |mode| {
+            let mut model = planned(kind, Arc::clone(&engine), mode).unwrap();
+            let passes = descend(&mut model, 6).unwrap();
+            (passes, model.loss(&tokens(1), &tokens(2)).unwrap())
+        };
+        let ((expected, e_loss), (baked, loss)) = (run(WeightsMode::Streamed), run(WeightsMode::Baked));
+        assert_same(&baked, &expected, 1e-5, &format!("{kind:?}"));
+        assert!((loss / e_loss - 1.0).abs() < 1e-5, "{kind:?}: {loss} instead of {e_loss}");
     }
 }
 

@@ -8,6 +8,7 @@
 //! Nothing here prints or exits.
 
 pub mod checkpoint;
+pub mod compiling;
 pub mod corpus;
 pub mod data;
 pub mod evaluation;
@@ -17,4 +18,5 @@ pub mod optim;
 pub mod run;
 pub mod saturation;
 pub mod schedule;
+pub mod tiny;
 pub mod trainer;

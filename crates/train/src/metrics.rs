@@ -8,6 +8,8 @@ use ferrane_engine::Clock;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::compiling::Compiling;
+
 /// What is recorded of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
@@ -42,6 +44,9 @@ pub struct Metrics {
     /// Failures of the engine since the line before, and how many were made good by trying again.
     #[serde(default, skip_serializing_if = "Health::is_good")]
     pub health: Health,
+    /// What compiling has cost the run so far.
+    #[serde(flatten)]
+    pub compiling: Compiling,
 }
 
 /// How often an engine failed, and how often it succeeded after all.
@@ -124,7 +129,7 @@ impl MetricsLog {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn append(&mut self, metrics: &Metrics) -> Result<(), MetricsError> {
+    pub fn append(&mut self, metrics: &impl Serialize) -> Result<(), MetricsError> {
         self.line.clear();
         let written =
             serde_json::to_writer(&mut self.line, metrics).map_err(io::Error::from).and_then(|()| {
@@ -189,6 +194,7 @@ mod tests {
             saturated: if step == 3 { 17 } else { 0 },
             modelled: (step == 2).then_some(Modelled { ane_ms: 9.5, ane_joules: 0.02, ane_utilisation: 0.1 }),
             health: Health { faults: step / 5, recoveries: step / 6 },
+            compiling: Compiling { compiles: step, compile_ms: 0.5, restarts: 1 },
         }
     }
 

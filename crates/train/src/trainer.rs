@@ -8,7 +8,7 @@ use ferrane_model::{
     plan::{Plan, PlanError, PlanKind},
     stage::Tokens,
 };
-use ferrane_runtime::{LossError, Overflow, RuntimeError, TrainingModel, Weights, Write};
+use ferrane_runtime::{LossError, Overflow, RuntimeError, TrainingModel, Weights, WeightsMode, Write};
 
 use crate::{
     checkpoint::{Tensors, TensorsMut},
@@ -36,6 +36,10 @@ pub struct StepSettings {
     pub schedule: Schedule,
     /// How the loss scale may move.
     pub loss_scale: LossScaleConfig,
+    /// Where kernels have their weights.
+    pub weights: WeightsMode,
+    /// Programs this process may compile; what the engine says if none.
+    pub compile_budget: Option<usize>,
 }
 
 /// What a step did.
@@ -159,7 +163,9 @@ impl Trainer {
         let len = table.len();
         let second_moments = if settings.optimiser.has_second_moments() { len } else { 0 };
         let plan = Plan::new(PlanKind::Six, parameters.config(), settings.tokens)?;
-        let mut model = TrainingModel::new(Arc::clone(&engine), Weights::new(parameters), plan, threads)?;
+        let weights = Weights::new(parameters);
+        let mut model =
+            TrainingModel::with_mode(Arc::clone(&engine), weights, plan, threads, settings.weights)?;
         model.set_z_loss(settings.z_loss);
         Ok(Self {
             model,
@@ -175,6 +181,23 @@ impl Trainer {
             engine,
             settings,
         })
+    }
+
+    /// Whether another step needs a new process, because this one can compile no more.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub fn needs_restart(&mut self) -> Result<bool, TrainError> {
+        if self.settings.weights == WeightsMode::Streamed {
+            return Ok(false);
+        }
+        self.refresh()?;
+        Ok(self.model.exceeds_compiles(self.settings.compile_budget))
+    }
+
+    /// The model on its engine.
+    pub fn model(&self) -> &TrainingModel {
+        &self.model
     }
 
     /// Steps done.

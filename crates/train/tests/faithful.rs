@@ -38,6 +38,8 @@ fn trainer(engine: Arc<dyn Engine>, loss_scale: LossScaleConfig, threads: usize)
         })
         .unwrap(),
         loss_scale,
+        weights: ferrane_train::run::WeightsMode::Streamed,
+        compile_budget: None,
     };
     Trainer::new(engine, parameters, settings, threads).unwrap()
 }

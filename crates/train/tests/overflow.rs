@@ -10,6 +10,7 @@ use ferrane_train::{
     data::{BatchOrder, Order, TokenSource},
     loss_scale::{LossScaleConfig, ScaleChange},
     optim::{AdamWConfig, OptimiserConfig},
+    run::WeightsMode,
     schedule::{Decay, Schedule, ScheduleConfig},
     trainer::{StepReport, StepSettings, TrainError, Trainer},
 };
@@ -89,6 +90,8 @@ fn trainer(engine: Arc<dyn Engine>, loss_scale: LossScaleConfig) -> Trainer {
         })
         .unwrap(),
         loss_scale,
+        weights: WeightsMode::Streamed,
+        compile_budget: None,
     };
     Trainer::new(engine, parameters, settings, 1).unwrap()
 }

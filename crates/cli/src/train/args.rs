@@ -6,8 +6,9 @@ use std::str::FromStr;
 use clap::{CommandFactory as _, Parser, value_parser};
 use ferrane_model::config::RopeScaling;
 use ferrane_train::data::Order;
-use ferrane_train::run::{EngineChoice, Numerics, OptimizerKind};
+use ferrane_train::run::{EngineChoice, Numerics, OptimizerKind, WeightsMode};
 use ferrane_train::schedule::Decay;
+use ferrane_train::tiny::{TinyPreset, WhileCompiling};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +33,8 @@ pub(crate) struct Given {
     #[arg(long, value_name = "PRESET|DIR", help_heading = "Model")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) model: Option<String>,
-    /// Start from the weights, shape and tokenizer of a Hugging Face folder
-    #[arg(long, value_name = "DIR", help_heading = "Model")]
+    /// Start from the weights, shape and tokenizer of a Hugging Face folder, or the weights and shape of a llama2.c file
+    #[arg(long, value_name = "DIR|FILE.bin", help_heading = "Model")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) init: Option<PathBuf>,
 
@@ -152,6 +153,24 @@ pub(crate) struct Given {
     #[arg(long, value_name = "SPEC", help_heading = "Engine")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) faults: Option<String>,
+
+    /// Where kernels have their weights: streamed (inputs, compiled once), baked (constants, compiled again after each step; averages 10 micro-batches by default), or reload (files replaced under kernels; refused where outputs show that the engine goes on with the old ones) [default: streamed]
+    #[arg(long, value_name = "streamed|baked|reload", value_parser = parse_named::<WeightsMode>, help_heading = "Engine")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) weights: Option<WeightsMode>,
+    /// Programs one process compiles at most; the run then goes on in a new one [default: what the engine says]
+    #[arg(long, value_name = "N", help_heading = "Engine")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) compile_budget: Option<usize>,
+
+    /// Run the published two-layer demonstration instead of training a model: baked weights, and a new process whenever 100 programs are compiled
+    #[arg(long, value_name = "tiny-mlp", value_parser = parse_named::<TinyPreset>, help_heading = "Demonstration")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) preset: Option<TinyPreset>,
+    /// With --preset tiny-mlp, what happens while kernels are compiled: the next pass waits, or, as published, old kernels make another update at half the rate [default: wait]
+    #[arg(long, value_name = "wait|half-rate", value_parser = parse_named::<WhileCompiling>, help_heading = "Demonstration")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) while_compiling: Option<WhileCompiling>,
 
     /// Folder of the run; must be new or empty [default: runs/NAME-N]
     #[arg(long, value_name = "DIR", help_heading = "Run")]
@@ -316,6 +335,10 @@ mod tests {
         assume = ["concat-ok", "slots-ok"]
         lenient = true
         faults = "eval@3"
+        weights = "baked"
+        compile-budget = 90
+        preset = "tiny-mlp"
+        while-compiling = "half-rate"
         out = "o"
         checkpoint-every = 7
         keep = 3
@@ -332,7 +355,8 @@ mod tests {
             --micro-batches 2 --batch-size 4 --seq 32 --lr 0.01 --schedule linear --warmup 5 --min-lr-ratio 0.2 \
             --decay-ratio 0.3 --optimizer lion --momentum 0.8 --z-loss 1e-4 \
             --betas 0.8,0.9 --eps 1e-6 --weight-decay 0 --clip 0 --engine cpu --chip m4 --profile p.toml --numerics fast \
-            --assume concat-ok --assume slots-ok --lenient --faults eval@3 --out o \
+            --assume concat-ok --assume slots-ok --lenient --faults eval@3 \
+            --weights baked --compile-budget 90 --preset tiny-mlp --while-compiling half-rate --out o \
             --checkpoint-every 7 --keep 3 --eval-every 2 --sample-every 1 --quiet --json";
         assert_eq!(parse(flags).unwrap().given, from_file);
         let set = toml::Table::try_from(&from_file).unwrap();

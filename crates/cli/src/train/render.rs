@@ -1,5 +1,6 @@
 //! Shows a run's events: a progress line on a terminal, plain lines elsewhere, JSON for programs, or nothing.
 
+mod demonstration;
 mod progress;
 mod words;
 
@@ -135,6 +136,7 @@ impl<O: Write, E: Write> Renderer<O, E> {
 mod tests {
     use super::*;
     use ferrane_train::metrics::{Health, Metrics};
+    use ferrane_train::run::{ModelSummary, WeightsMode};
 
     fn events() -> Vec<Event> {
         let step = |step| {
@@ -152,6 +154,7 @@ mod tests {
                 saturated: 0,
                 modelled: None,
                 health: Health::default(),
+                compiling: Default::default(),
             })
         };
         let started = Event::Started {
@@ -160,6 +163,20 @@ mod tests {
             parameters: 1_234_567,
             vocab: 2048,
             trained_vocab: 2048,
+            model: ModelSummary {
+                dim: 128,
+                hidden: 344,
+                heads: 4,
+                kv_heads: 2,
+                seq: 256,
+                layers: 4,
+                plan: "six",
+                kernels: 24,
+                kernels_with_weights: 20,
+                weights: WeightsMode::Streamed,
+                flops: 3_000_000,
+                engine_flops: 2_000_000,
+            },
             train_tokens: 1_000_000,
             held_out_tokens: 50_000,
             tokens_per_step: 1024,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ferrane_mil::diagnostic::nearest;
-use ferrane_model::{ModelConfig, Preset, hf};
+use ferrane_model::{ModelConfig, Preset, hf, initial};
 use ferrane_train::run::{LION_BETAS, OptimizerKind, RunSettings, absolute};
 use serde::Serialize;
 use toml::{Table, Value};
@@ -74,12 +74,17 @@ fn overlay(lower: &Given, upper: &Given) -> Result<Given, Failure> {
     table.try_into().map_err(Failure::usage)
 }
 
-fn table_of(value: &impl Serialize) -> Result<Table, Failure> {
+pub(super) fn table_of(value: &impl Serialize) -> Result<Table, Failure> {
     Table::try_from(value).map_err(Failure::usage)
 }
 
 /// The settings of a new run: defaults where nothing was said, everything checked that can be without work.
 pub(crate) fn new_run(given: &Given) -> Result<RunSettings, Failure> {
+    if given.while_compiling.is_some() {
+        return Err(Failure::usage(
+            "`while-compiling` belongs to --preset tiny-mlp; leave it out, or add the preset",
+        ));
+    }
     let (model, shape) = model(given)?;
     let mut table = table_of(&RunSettings::defaults(&model, shape.clone()))?;
     for (key, value) in table_of(given)? {
@@ -90,6 +95,10 @@ pub(crate) fn new_run(given: &Given) -> Result<RunSettings, Failure> {
     let mut settings: RunSettings = table.try_into().map_err(Failure::usage)?;
     if settings.optimizer == OptimizerKind::Lion && given.betas.is_none() {
         settings.betas = LION_BETAS;
+    }
+    // What a compile costs is shared by more micro-batches, as published.
+    if settings.weights.recompiles() && given.micro_batches.is_none() {
+        settings.micro_batches = BAKED_MICRO_BATCHES;
     }
     // Not from the table, where an f32 went through an f64.
     settings.shape = shape;
@@ -104,12 +113,23 @@ pub(crate) fn new_run(given: &Given) -> Result<RunSettings, Failure> {
     Ok(settings)
 }
 
+/// Micro-batches of a step with baked weights.
+const BAKED_MICRO_BATCHES: usize = 10;
+
 /// Keys that say what to do with a run, not what it is.
 const NOT_SETTINGS: [&str; 5] = ["out", "resume", "quiet", "json", "shape"];
 
 /// Settings that may change while resuming: they do not say what is computed, or, as `steps`, only what comes after.
-const MAY_CHANGE: [&str; 7] =
-    ["steps", "checkpoint-every", "keep", "eval-every", "sample-every", "lenient", "faults"];
+const MAY_CHANGE: [&str; 8] = [
+    "steps",
+    "compile-budget",
+    "checkpoint-every",
+    "keep",
+    "eval-every",
+    "sample-every",
+    "lenient",
+    "faults",
+];
 
 /// The settings of a run to go on with: its own, with what was said where that may change.
 pub(crate) fn resumed(root: &Path, saved: &RunSettings, given: &Given) -> Result<RunSettings, Failure> {
@@ -173,7 +193,7 @@ fn model(given: &Given) -> Result<(String, ModelConfig), Failure> {
             ));
         }
         let folder = absolute(folder, "--init")?;
-        let config = hf::load_config(&folder).map_err(Failure::failed)?;
+        let config = initial::load_config(&folder).map_err(Failure::failed)?;
         return Ok((utf8(folder)?, config.model));
     }
     let name = given.model.as_deref().unwrap_or("nano");

@@ -6,6 +6,8 @@ mod compaction;
 mod data;
 mod defects;
 mod faults;
+mod llama2c;
 mod plan;
+mod restarts;
 mod resume;
 mod support;

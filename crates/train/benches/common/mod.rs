@@ -30,6 +30,8 @@ pub(crate) fn trainer(engine: Arc<dyn Engine>, preset: Preset, tokens: Tokens, t
         })
         .expect("valid"),
         loss_scale: LossScaleConfig::DYNAMIC,
+        weights: ferrane_train::run::WeightsMode::Streamed,
+        compile_budget: None,
     };
     Trainer::new(engine, parameters, settings, threads).expect("the engine takes a preset")
 }

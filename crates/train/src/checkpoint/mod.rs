@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::compiling::Compiling;
 use crate::data::Cursor;
 use crate::loss_scale::LossScaleState;
 
@@ -41,6 +42,9 @@ pub struct TrainerState {
     /// The evaluation with the lowest held-out loss so far.
     #[serde(default)]
     pub best: Option<Best>,
+    /// What compiling has cost.
+    #[serde(default)]
+    pub compiling: Compiling,
     /// Names the settings the run was made with; the trainer compares it on resuming.
     pub config_hash: String,
 }

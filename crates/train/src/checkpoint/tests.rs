@@ -106,6 +106,7 @@ fn state(step: u64) -> TrainerState {
         cursor: Cursor::Random { seed: u64::MAX - 1, words: step * 3 },
         loss_scale: LossScaleState { scale: 32_768.0, good_steps: 17 },
         best: Some(Best { step: step / 2, loss: 0.1 + 0.2 }),
+        compiling: Compiling { compiles: 12, compile_ms: 0.5, restarts: 2 },
         config_hash: "5f2c".to_owned(),
     }
 }

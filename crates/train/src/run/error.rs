@@ -158,6 +158,14 @@ pub enum RunError {
     Corpus(#[from] CorpusError),
 
     // === The work ===
+    /// The demonstration's loss is not finite.
+    #[error("step {step}: the loss is not finite; use a lower --lr than {lr}")]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// The learning rate.
+        lr: f64,
+    },
     /// A model's file or folder.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::ModelSummary;
+use crate::compiling::Compiling;
 use crate::metrics::{Health, Metrics, Modelled};
 use crate::saturation::{Saturated, SaturationTotal};
+use crate::tiny::{TinyMetrics, TinySettings};
 
 /// Something that happened. Serialised, each is one JSON object whose `event` says which.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -28,6 +31,8 @@ pub enum Event {
         vocab: usize,
         /// Tokens of it that are trained.
         trained_vocab: usize,
+        /// Shape, kernels and operations.
+        model: ModelSummary,
         /// Tokens to train on.
         train_tokens: u64,
         /// Tokens held out for evaluation.
@@ -110,6 +115,42 @@ pub enum Event {
         /// The program and what helped.
         message: String,
     },
+    /// The process can compile no more programs; the run goes on in a new one.
+    Restarting {
+        /// Steps done.
+        step: u64,
+        /// Programs this process compiled.
+        compiles: u64,
+    },
+    /// The two-layer demonstration is ready for its first step.
+    TinyStarted {
+        /// The run's folder.
+        run: PathBuf,
+        /// The engine and what it follows.
+        engine: String,
+        /// All settings.
+        settings: TinySettings,
+        /// Steps that are already done.
+        done: u64,
+    },
+    /// A step of the demonstration.
+    TinyStep(TinyMetrics),
+    /// The demonstration is over.
+    TinyFinished {
+        /// The run's folder.
+        run: PathBuf,
+        /// Steps done.
+        step: u64,
+        /// The mean squared error of the last step.
+        loss: f64,
+        /// The first elements of the last output; none if no step was made now.
+        output: Option<Vec<f32>>,
+        /// What they should be.
+        target: Vec<f32>,
+        /// What compiling has cost.
+        #[serde(flatten)]
+        compiling: Compiling,
+    },
     /// The run is over and its model written.
     Finished {
         /// Steps done.
@@ -126,6 +167,9 @@ pub enum Event {
         timing: Timing,
         /// What of the engine failed since the run began or was resumed.
         health: Health,
+        /// What compiling has cost.
+        #[serde(flatten)]
+        compiling: Compiling,
     },
 }
 

@@ -15,8 +15,9 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use ferrane_model::hf::write_atomically;
+use serde::{Serialize, de::DeserializeOwned};
 
-use super::{RunError, RunSettings};
+use super::RunError;
 
 /// A run's folder, held by this process alone while the value lives.
 #[derive(Debug)]
@@ -32,12 +33,18 @@ const CONFIG: &str = "config.toml";
 const PROFILE: &str = "profile.toml";
 const LOCK: &str = ".lock";
 
+/// What a run's `config.toml` holds.
+pub trait Settings: Serialize + DeserializeOwned {
+    /// The file of the user's own profile, if the engine follows one; the run keeps a copy.
+    fn profile(&self) -> Option<&Path>;
+}
+
 impl RunFolder {
     /// Makes the folder of a new run and writes its `config.toml`.
     ///
     /// # Errors
     /// When something else is in the folder, another process works in it, or the system refuses.
-    pub fn create(root: &Path, settings: &RunSettings) -> Result<Self, RunError> {
+    pub fn create(root: &Path, settings: &impl Settings) -> Result<Self, RunError> {
         let made = match fs::read_dir(root) {
             Ok(entries) => {
                 Self::refuse_foreign(root, entries)?;
@@ -54,7 +61,7 @@ impl RunFolder {
         };
         let folder = Self { made, ..Self::lock(root)? };
         folder.write_settings(settings)?;
-        if let Some(profile) = &settings.profile {
+        if let Some(profile) = settings.profile() {
             fs::copy(profile, root.join(PROFILE)).map_err(RunError::io("copy", profile))?;
         }
         Ok(folder)
@@ -64,7 +71,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn create_numbered(parent: &Path, name: &str, settings: &RunSettings) -> Result<Self, RunError> {
+    pub fn create_numbered(parent: &Path, name: &str, settings: &impl Settings) -> Result<Self, RunError> {
         fs::create_dir_all(parent).map_err(RunError::io("create", parent))?;
         let mut number = 1u64;
         loop {
@@ -81,7 +88,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// When it is not a run's folder, another process works in it, or its settings cannot be read.
-    pub fn open(root: &Path) -> Result<(Self, RunSettings), RunError> {
+    pub fn open<S: Settings>(root: &Path) -> Result<(Self, S), RunError> {
         let config = root.join(CONFIG);
         let text = fs::read_to_string(&config).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
@@ -100,7 +107,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn write_settings(&self, settings: &RunSettings) -> Result<(), RunError> {
+    pub fn write_settings(&self, settings: &impl Settings) -> Result<(), RunError> {
         let path = self.root.join(CONFIG);
         let text = toml::to_string(settings)
             .map_err(|error| RunError::Config { path: path.clone(), problem: error.to_string() })?;
@@ -138,6 +145,11 @@ impl RunFolder {
     /// One line of JSON a step.
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics.jsonl")
+    }
+
+    /// The checkpoint of a run that has but one file of it.
+    pub fn checkpoint_file(&self) -> PathBuf {
+        self.root.join("checkpoint.bin")
     }
 
     /// Where checkpoints lie.
@@ -181,6 +193,7 @@ fn is_leftover(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::RunSettings;
     use ferrane_model::Preset;
 
     fn settings() -> RunSettings {
@@ -192,7 +205,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("a/b");
         drop(RunFolder::create(&root, &settings()).unwrap());
-        let (opened, read) = RunFolder::open(&root).unwrap();
+        let (opened, read) = RunFolder::open::<RunSettings>(&root).unwrap();
         assert_eq!(read, settings());
         assert_eq!(opened.root(), root);
     }
@@ -220,7 +233,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(".lock"), "").unwrap();
         fs::write(folder.path().join(".config.toml.17.tmp"), "model = ").unwrap();
-        assert!(matches!(RunFolder::open(folder.path()), Err(RunError::NotARun { .. })));
+        assert!(matches!(RunFolder::open::<RunSettings>(folder.path()), Err(RunError::NotARun { .. })));
         RunFolder::create(folder.path(), &settings()).unwrap();
     }
 
@@ -228,9 +241,9 @@ mod tests {
     fn one_process_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let held = RunFolder::create(folder.path(), &settings()).unwrap();
-        assert!(matches!(RunFolder::open(folder.path()), Err(RunError::Busy { .. })));
+        assert!(matches!(RunFolder::open::<RunSettings>(folder.path()), Err(RunError::Busy { .. })));
         drop(held);
-        RunFolder::open(folder.path()).unwrap();
+        RunFolder::open::<RunSettings>(folder.path()).unwrap();
     }
 
     #[test]
@@ -257,7 +270,7 @@ mod tests {
     fn damaged_settings_are_named() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(CONFIG), "model = 3").unwrap();
-        let message = RunFolder::open(folder.path()).unwrap_err().to_string();
+        let message = RunFolder::open::<RunSettings>(folder.path()).unwrap_err().to_string();
         assert!(message.contains(CONFIG) && message.contains("model"), "{message}");
     }
 }

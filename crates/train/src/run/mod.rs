@@ -14,11 +14,14 @@ mod session;
 mod settings;
 mod start;
 mod storyteller;
+mod summary;
 
 pub use error::RunError;
 pub use event::{Event, Timing};
-pub use folder::RunFolder;
+pub use ferrane_runtime::WeightsMode;
+pub use folder::{RunFolder, Settings};
 pub use prepare::absolute;
-pub use session::{Host, Outcome};
+pub use session::{Ended, Host, Outcome};
 pub use settings::{EngineChoice, LION_BETAS, Numerics, OptimizerKind, RunSettings, SettingError, Source};
 pub use start::{EngineHandle, begin, resume};
+pub use summary::ModelSummary;

@@ -251,7 +251,7 @@ fn model_tokenizer(settings: &RunSettings) -> Result<Option<Tokenizer>, RunError
 /// A model folder whose `config.json` cannot be read.
 pub(super) fn special_tokens(settings: &RunSettings, prepared: &Prepared) -> Result<SpecialTokens, RunError> {
     if let Some(folder) = &settings.init {
-        return Ok(ferrane_model::hf::load_config(folder)?.special);
+        return Ok(ferrane_model::initial::load_config(folder)?.special);
     }
     Ok(prepared.tokenizer.as_ref().map(|tokenizer| tokenizer.special().clone()).unwrap_or_default())
 }

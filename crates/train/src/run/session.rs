@@ -12,6 +12,7 @@ use super::prepare::Prepared;
 use super::storyteller::Storyteller;
 use super::{EngineChoice, Event, Numerics, RunError, RunFolder, RunSettings, Timing};
 use crate::checkpoint::{Best, CheckpointFolder, TrainerState};
+use crate::compiling::Compiling;
 use crate::data::{BatchOrder, Cursor, EvalWindows};
 use crate::metrics::{Health, Metrics, MetricsLog};
 use crate::saturation::Totals;
@@ -25,13 +26,24 @@ pub struct Host<'a> {
     pub stop: &'a dyn Fn() -> bool,
 }
 
+/// Why the steps of this process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The last step is done.
+    Finished,
+    /// It was asked to stop.
+    Stopped,
+    /// This process can compile no more programs. All is saved; the caller is to resume the run in a new process.
+    RestartNeeded,
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// The run's folder.
     pub run: PathBuf,
-    /// Whether it was asked to stop before its last step.
-    pub interrupted: bool,
+    /// Why.
+    pub ended: Ended,
     /// Steps of the whole run.
     pub steps: u64,
     /// Whether the model has a tokenizer.
@@ -64,6 +76,8 @@ pub(super) struct Session<'a, 'h> {
     pub(super) tokens: u64,
     /// The lowest loss on held-out data so far.
     pub(super) best: Option<Best>,
+    /// What compiling cost in the processes before this one.
+    pub(super) before: Compiling,
     /// The newest whole checkpoint: steps done, and its folder.
     pub(super) saved: Option<(u64, PathBuf)>,
     /// What the steps of this process took.
@@ -81,8 +95,9 @@ pub(super) struct Session<'a, 'h> {
 }
 
 impl Session<'_, '_> {
-    /// Steps until the last one or until asked to stop; then a checkpoint and the model. Says whether it was stopped.
-    pub(super) fn run(mut self) -> Result<bool, RunError> {
+    /// Steps until the last one or until asked to stop; then a checkpoint and the model. Or until this process can compile
+    /// no more; then a checkpoint alone.
+    pub(super) fn run(mut self) -> Result<Ended, RunError> {
         match self.train() {
             Err(error) if error.is_of_engine() => Err(self.keep_what_is_done(error)),
             done => done,
@@ -107,7 +122,7 @@ impl Session<'_, '_> {
         RunError::Engine { source: Box::new(error), kept }
     }
 
-    fn train(&mut self) -> Result<bool, RunError> {
+    fn train(&mut self) -> Result<Ended, RunError> {
         self.listen();
         let steps = self.settings.steps;
         let mut held_out_loss = None;
@@ -115,6 +130,9 @@ impl Session<'_, '_> {
             held_out_loss = self.step()?;
             if is_due(self.settings.sample_every, self.done) && self.done < steps {
                 self.sample()?;
+            }
+            if self.done < steps && self.trainer.needs_restart()? && !(self.host.stop)() {
+                return self.restart();
             }
             let is_best = self.best.is_some_and(|best| best.step == self.done);
             if (is_due(self.settings.checkpoint_every, self.done) || is_best) && self.done < steps {
@@ -131,12 +149,36 @@ impl Session<'_, '_> {
         if self.settings.numerics == Numerics::Faithful && self.settings.engine != EngineChoice::Cpu {
             (self.host.emit)(Event::Saturations { steps: *watched, ops: totals.all() });
         }
+        let compiling = self.compiling();
         let (step, model) = (self.done, self.folder.model());
         let timing = Timing { modelled: self.modelled.map(Into::into), ..self.timing };
         self.listen();
         let health = self.health;
-        (self.host.emit)(Event::Finished { step, steps, interrupted, held_out_loss, model, timing, health });
-        Ok(interrupted)
+        (self.host.emit)(Event::Finished {
+            step,
+            steps,
+            interrupted,
+            held_out_loss,
+            model,
+            timing,
+            compiling,
+            health,
+        });
+        Ok(if interrupted { Ended::Stopped } else { Ended::Finished })
+    }
+
+    /// Leaves all as a new process needs it to go on.
+    fn restart(&mut self) -> Result<Ended, RunError> {
+        let compiles = self.trainer.model().compile_log().compiles();
+        self.before.restarts += 1;
+        self.checkpoint()?;
+        (self.host.emit)(Event::Restarting { step: self.done, compiles });
+        Ok(Ended::RestartNeeded)
+    }
+
+    /// What compiling has cost the run so far, this process included.
+    fn compiling(&self) -> Compiling {
+        self.before.plus(self.trainer.model().compile_log())
     }
 
     /// One step, its evaluation if one is due, and its line of metrics.
@@ -173,6 +215,7 @@ impl Session<'_, '_> {
                 faults: self.health.faults - self.reported.faults,
                 recoveries: self.health.recoveries - self.reported.recoveries,
             },
+            compiling: self.compiling(),
         };
         self.reported = self.health;
         self.metrics.append(&metrics)?;
@@ -249,6 +292,7 @@ impl Session<'_, '_> {
             cursor: self.cursor.clone(),
             loss_scale: progress.loss_scale,
             best: self.best,
+            compiling: self.compiling(),
             config_hash: self.settings.hash(),
         };
         let checkpoint = self.trainer.with_tensors(|tensors| self.checkpoints.save(&state, tensors))?;

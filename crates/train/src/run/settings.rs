@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ferrane_engine::Profile;
 use ferrane_model::config::RopeScaling;
 use ferrane_model::{ModelConfig, Preset};
+use ferrane_runtime::WeightsMode;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Order;
@@ -82,6 +83,10 @@ pub struct RunSettings {
     /// The faults the simulated engine has, as text. Those of a process that ended are over: resuming leaves them out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faults: Option<String>,
+    /// Where kernels have their weights.
+    pub weights: WeightsMode,
+    /// Programs one process compiles at most before a new one goes on; 0 for what the engine says.
+    pub compile_budget: usize,
     /// Steps between checkpoints; 0 keeps only the last.
     pub checkpoint_every: u64,
     /// Checkpoints that stay.
@@ -210,6 +215,12 @@ pub struct SettingError {
     pub remedy: String,
 }
 
+impl super::Settings for RunSettings {
+    fn profile(&self) -> Option<&Path> {
+        self.profile.as_deref()
+    }
+}
+
 impl RunSettings {
     /// The settings of a run that says nothing but what model it trains: `model` as the user named it, and its shape.
     pub fn defaults(model: &str, shape: ModelConfig) -> RunSettings {
@@ -244,6 +255,8 @@ impl RunSettings {
             assume: Vec::new(),
             lenient: false,
             faults: None,
+            weights: WeightsMode::Streamed,
+            compile_budget: 0,
             checkpoint_every: 200,
             keep: 2,
             eval_every: 0,
@@ -307,6 +320,7 @@ impl RunSettings {
     pub fn hash(&self) -> String {
         let fixed = Self {
             steps: 1,
+            compile_budget: 0,
             checkpoint_every: 0,
             keep: 1,
             eval_every: 0,
@@ -370,6 +384,16 @@ impl RunSettings {
                 profile.name
             ),
         ))
+    }
+
+    /// Checks that a process whose first step compiles `first` programs can do that step: it would be restarted for ever.
+    pub(super) fn check_budget(&self, first: usize) -> Result<(), SettingError> {
+        if self.compile_budget == 0 || first <= self.compile_budget {
+            return Ok(());
+        }
+        let problem =
+            format!("is {}, and the first step of a process compiles {first} programs", self.compile_budget);
+        Err(setting("compile-budget", problem, format!("use at least {first}, or --weights streamed")))
     }
 
     fn check_counts(&self) -> Result<(), SettingError> {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use ferrane_engine::Engine;
-use ferrane_model::{ModelConfig, Parameters, hf, stage::Tokens};
+use ferrane_model::{ModelConfig, Parameters, initial, stage::Tokens};
 
 use super::compaction::Compaction;
 use super::prepare::{Prepared, prepare, special_tokens};
 use super::session::{Host, Outcome, Session};
 use super::storyteller::Storyteller;
-use super::{Event, RunError, RunFolder, RunSettings, Source, Timing};
+use super::{Event, ModelSummary, RunError, RunFolder, RunSettings, Source, Timing};
 use crate::checkpoint::{CheckpointFolder, WholeCheckpoint};
 use crate::data::BatchOrder;
 use crate::loss_scale::LossScaleConfig;
@@ -20,6 +20,8 @@ use crate::trainer::{Progress, StepSettings, Trainer};
 pub struct EngineHandle {
     /// The engine.
     pub engine: Arc<dyn Engine>,
+    /// Plain execution on the host, where no limits are.
+    pub host: Arc<dyn Engine>,
     /// Its name and what it follows, for people.
     pub title: String,
     /// Threads for what the host does.
@@ -127,6 +129,8 @@ impl Ready {
         emit(Event::Preparing { what: "compiling the model's programs".to_owned() });
         let (on, step) = (Arc::clone(&engine.engine), step_settings(&settings, engine)?);
         let mut trainer = Trainer::new(on, parameters, step, engine.threads)?;
+        let model = trainer.model();
+        settings.check_budget(model.compile_log().compiles() as usize + model.compiles_due())?;
         let (train, seq) = (prepared.train.clone(), settings.seq);
         let order = match &from {
             Some(whole) => {
@@ -140,13 +144,17 @@ impl Ready {
 
     fn run(self, folder: &RunFolder, engine: &EngineHandle, host: Host<'_>) -> Result<Outcome, RunError> {
         let Self { settings, prepared, trainer, order, compaction, from } = self;
+        let summary = ModelSummary::new(&settings, trainer.model());
+        let before = from.as_ref().map(|whole| whole.state.compiling).unwrap_or_default();
         let (done, tokens) = from.as_ref().map_or((0, 0), |whole| (whole.state.step, whole.state.tokens));
+        let metrics = MetricsLog::open(&folder.metrics(), done)?;
         (host.emit)(Event::Started {
             run: folder.root().to_owned(),
             engine: engine.title.clone(),
             parameters: settings.shape.parameters(),
             vocab: settings.shape.vocab,
             trained_vocab: prepared.train.vocab(),
+            model: summary,
             train_tokens: prepared.train.len(),
             held_out_tokens: prepared.held_out.as_ref().map_or(0, |held| held.len()),
             tokens_per_step: (settings.micro_batches * settings.batch_size * settings.seq) as u64,
@@ -154,7 +162,9 @@ impl Ready {
             steps: settings.steps,
         });
         let storyteller = prepared.tokenizer.as_ref().map(|tokenizer| {
-            let (on, weights) = (Arc::clone(&engine.engine), trainer.weights().clone());
+            // A sample has no claim on compiles that training needs.
+            let on = if settings.weights.recompiles() { &engine.host } else { &engine.engine };
+            let (on, weights) = (Arc::clone(on), trainer.weights().clone());
             let vocab = compaction.as_ref().map(|compaction| &*compaction.map);
             Storyteller::new(on, engine.threads, weights, tokenizer, vocab, settings.seed)
         });
@@ -168,11 +178,12 @@ impl Ready {
             trainer,
             cursor: order.cursor(),
             order,
-            metrics: MetricsLog::open(&folder.metrics(), done)?,
+            metrics,
             checkpoints: CheckpointFolder::new(folder.checkpoints()),
             done,
             tokens,
             best: from.as_ref().and_then(|whole| whole.state.best),
+            before,
             saved: from.map(|whole| (whole.state.step, whole.path)),
             timing: Timing::default(),
             modelled: None,
@@ -184,7 +195,7 @@ impl Ready {
         };
         Ok(Outcome {
             run: folder.root().to_owned(),
-            interrupted: session.run()?,
+            ended: session.run()?,
             steps: settings.steps,
             has_tokenizer: prepared.tokenizer.is_some(),
             prompt: if settings.source() == Source::Stories { "One day" } else { "The" },
@@ -198,7 +209,7 @@ fn given_parameters(
     emit: &mut dyn FnMut(Event),
 ) -> Result<Option<Parameters>, RunError> {
     let Some(folder) = &settings.init else { return Ok(None) };
-    let loaded = hf::load(folder)?;
+    let loaded = initial::load(folder)?;
     loaded.warnings.into_iter().for_each(|message| emit(Event::Warning { message }));
     Ok(Some(loaded.parameters))
 }
@@ -214,6 +225,8 @@ fn step_settings(settings: &RunSettings, engine: &EngineHandle) -> Result<StepSe
         clip: settings.clip,
         schedule: settings.schedule()?,
         loss_scale: if half { LossScaleConfig::DYNAMIC } else { LossScaleConfig::FIXED },
+        weights: settings.weights,
+        compile_budget: (settings.compile_budget > 0).then_some(settings.compile_budget),
     })
 }
 

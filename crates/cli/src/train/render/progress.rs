@@ -119,6 +119,7 @@ mod tests {
                 saturated: 0,
                 modelled: None,
                 health: Health::default(),
+                compiling: Default::default(),
             });
         }
         progress

@@ -1,9 +1,11 @@
 //! Events in words.
 
+use ferrane_train::compiling::Compiling;
 use ferrane_train::metrics::Health;
-use ferrane_train::run::{Event, Timing};
+use ferrane_train::run::{Event, ModelSummary, Timing};
 use ferrane_train::saturation::SaturationTotal;
 
+use super::demonstration;
 use super::progress::{clock, short};
 
 /// The lines that tell people of an event; steps have the progress line instead.
@@ -16,6 +18,7 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
             parameters,
             vocab,
             trained_vocab,
+            model,
             train_tokens,
             held_out_tokens,
             tokens_per_step,
@@ -32,6 +35,8 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
                         format!(", {trained_vocab} of them trained")
                     }
                 ),
+                shape(model, *vocab),
+                kernels(model),
                 format!(
                     "data     {} tokens, {} held out",
                     short(*train_tokens as f64),
@@ -58,6 +63,18 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
         }
         Event::Fault { step, message } => vec![format!("fault after step {step}: {message}")],
         Event::Recovered { step, message } => vec![format!("recovered after step {step}: {message}")],
+        Event::Restarting { step, compiles } => {
+            vec![format!(
+                "going on in a new process after step {step}: this one has compiled {compiles} programs"
+            )]
+        }
+        Event::TinyStarted { run, engine, settings, done } => {
+            demonstration::started(run, engine, settings, *done)
+        }
+        Event::TinyStep(metrics) => demonstration::step(metrics).into_iter().collect(),
+        Event::TinyFinished { step, loss, output, target, compiling, .. } => {
+            demonstration::finished(*step, *loss, output.as_deref(), target, compiling)
+        }
         Event::Evaluated { step, loss, .. } => {
             vec![format!("held-out loss after step {step}: {loss:.3} (perplexity {:.2})", loss.exp())]
         }
@@ -67,10 +84,11 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
             lines.push(String::new());
             lines
         }
-        Event::Finished { step, interrupted, model, timing, health, .. } => {
+        Event::Finished { step, interrupted, model, timing, health, compiling, .. } => {
             let how = if *interrupted { "stopped" } else { "done" };
             let mut lines = vec![format!("{how} after step {step}; the model is in {}", model.display())];
             lines.extend(took(timing));
+            lines.push(compiled(compiling));
             if !health.is_good() {
                 let Health { faults, recoveries } = health;
                 lines.push(format!("faults   {faults}, made good by {recoveries} recoveries"));
@@ -122,4 +140,28 @@ fn took(timing: &Timing) -> Vec<String> {
         ));
     }
     lines
+}
+
+fn shape(model: &ModelSummary, vocab: usize) -> String {
+    let ModelSummary { dim, hidden, heads, kv_heads, seq, layers, .. } = model;
+    format!(
+        "         dim {dim}, hidden {hidden}, heads {heads} ({kv_heads} of keys and values), seq {seq}, vocab {vocab}, \
+         layers {layers}"
+    )
+}
+
+fn kernels(model: &ModelSummary) -> String {
+    let ModelSummary { plan, kernels, kernels_with_weights, weights, flops, engine_flops, .. } = model;
+    let millions = |n: u64| (n as f64 / 1e6).round();
+    format!(
+        "kernels  {kernels} ({kernels_with_weights} with weights, {weights}), plan {plan}; {} MFLOP a micro-batch, {} on \
+         the engine",
+        millions(*flops),
+        millions(*engine_flops)
+    )
+}
+
+pub(super) fn compiled(compiling: &Compiling) -> String {
+    let Compiling { compiles, compile_ms, restarts } = compiling;
+    format!("compiled {compiles} programs in {:.1} s; {restarts} restarts", compile_ms / 1e3)
 }

@@ -1,0 +1,59 @@
+//! A model in a few numbers.
+
+use ferrane_model::flops::StepFlops;
+use ferrane_model::plan::PlanKind;
+use ferrane_runtime::{TrainingModel, WeightsMode};
+use serde::Serialize;
+
+use super::RunSettings;
+
+/// What a run trains, in the numbers the published trainer begins with.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelSummary {
+    /// Width of the residual stream.
+    pub dim: usize,
+    /// Width of the feed-forward layer.
+    pub hidden: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Tokens in a sequence.
+    pub seq: usize,
+    /// Layers.
+    pub layers: usize,
+    /// The plan's name.
+    pub plan: &'static str,
+    /// Kernels on the engine, counted for each layer.
+    pub kernels: usize,
+    /// Those that hold weights.
+    pub kernels_with_weights: usize,
+    /// Where their weights are.
+    pub weights: WeightsMode,
+    /// Floating-point operations of a micro-batch.
+    pub flops: u64,
+    /// Those on the engine.
+    pub engine_flops: u64,
+}
+
+impl ModelSummary {
+    pub(super) fn new(settings: &RunSettings, model: &TrainingModel) -> Self {
+        let shape = &settings.shape;
+        let (kernels, kernels_with_weights) = model.kernels();
+        let flops = StepFlops::of(shape, model.tokens());
+        Self {
+            dim: shape.dim,
+            hidden: shape.hidden,
+            heads: shape.heads,
+            kv_heads: shape.kv_heads,
+            seq: settings.seq,
+            layers: shape.layers,
+            plan: PlanKind::Six.name(),
+            kernels,
+            kernels_with_weights,
+            weights: settings.weights,
+            flops: flops.total(),
+            engine_flops: flops.on_engine(),
+        }
+    }
+}

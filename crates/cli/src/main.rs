@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C.
 
+mod bench;
 mod data;
 mod doctor;
 mod engine;
@@ -10,6 +11,7 @@ mod failure;
 mod files;
 mod generate;
 mod interrupt;
+mod lines;
 mod mil;
 mod plan;
 mod profile;
@@ -36,6 +38,7 @@ enum Command {
     Mil(Box<mil::Args>),
     Plan(Box<plan::Args>),
     Doctor(doctor::Args),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Mil(args) => mil::run(*args),
         Command::Plan(args) => plan::run(*args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Bench(args) => bench::run(args),
     };
     match done {
         Ok(code) => code,

@@ -2,7 +2,6 @@
 
 mod args;
 mod check;
-mod lines;
 mod picture;
 mod report;
 

@@ -1,5 +1,6 @@
 //! What is measured and shown.
 //!
-//! [`chart`] draws figures as SVG, for files and for pages alike.
+//! [`bench`] measures an engine, or asks its model, in the configurations that others published; [`chart`] draws figures as SVG, for files and for pages alike.
 
+pub mod bench;
 pub mod chart;

@@ -2,7 +2,7 @@
 
 use ferrane_plan::writeup::{Checked, CheckedFigure, Verdict};
 
-use super::lines::{hanging, table};
+use crate::lines::{hanging, table};
 
 pub(super) fn claims(claims: &[Checked], explain: bool) -> String {
     let mut out = String::new();

@@ -4,7 +4,7 @@ use ferrane_plan::quantity::{Unit, show};
 use ferrane_plan::sweep::Sweep;
 use ferrane_plan::{Machines, Method, Model, Plan, Request, Status, Sync, Topology};
 
-use super::lines::{hanging, table};
+use crate::lines::{hanging, table};
 
 pub(super) fn plan(request: &Request, plan: &Plan) -> String {
     let mut out = question(request);

@@ -1,6 +1,7 @@
 //! The `ferrane` binary, run as a user runs it.
 
 mod bad_input;
+mod bench;
 mod commands;
 mod compaction;
 mod data;

@@ -101,6 +101,7 @@ fn draw(chart: &Chart, area: &Canvas<'_>) -> Drawn {
     let x = Scale::fit(&chart.x, points(chart).map(|p| p.0));
     let y = Scale::fit(&chart.y, points(chart).map(|p| p.1));
     let (bottom, top) = (y.from, y.to);
+    let below = (FONT, size_below(chart, area.dim_in_pixel().0)).into_font();
     let mut panel = ChartBuilder::on(&area)
         .margin(14)
         .margin_top(8)
@@ -113,7 +114,8 @@ fn draw(chart: &Chart, area: &Canvas<'_>) -> Drawn {
         .y_desc(&chart.y.label)
         .x_label_formatter(&|at| label(&chart.x, *at))
         .y_label_formatter(&|at| label(&chart.y, *at))
-        .label_style((FONT, 13).into_font().color(&INK))
+        .x_label_style(below.color(&INK))
+        .y_label_style((FONT, 13).into_font().color(&INK))
         .axis_desc_style((FONT, 14).into_font().color(&INK))
         .axis_style(INK)
         .bold_line_style(GRID)
@@ -132,6 +134,15 @@ fn draw(chart: &Chart, area: &Canvas<'_>) -> Drawn {
         }
     }
     Ok(())
+}
+
+/// Text size of what stands below the x axis: smaller where many names would run into each other.
+fn size_below(chart: &Chart, width: u32) -> f64 {
+    let AxisKind::Names(names) = &chart.x.kind else { return 13.0 };
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(1);
+    // A character is about half as wide as high.
+    let room = (f64::from(width) - 110.0) / names.len().max(1) as f64;
+    (room / (0.5 * longest as f64)).clamp(7.0, 13.0)
 }
 
 /// The title, and under it what each colour stands for: outside of the panel, where no data is.

@@ -4,7 +4,7 @@
 const WIDTH: usize = 80;
 
 /// A paragraph behind a heading: later lines stand under the first word of the text.
-pub(super) fn hanging(heading: &str, text: &str) -> String {
+pub(crate) fn hanging(heading: &str, text: &str) -> String {
     let indent = heading.chars().count();
     let mut out = String::from(heading);
     let mut column = indent;
@@ -26,7 +26,17 @@ pub(super) fn hanging(heading: &str, text: &str) -> String {
 }
 
 /// Rows of cells, the columns as wide as their widest cell, to the right but for the last.
-pub(super) fn table(rows: &[Vec<String>]) -> String {
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let last = rows.iter().map(Vec::len).max().unwrap_or(0).saturating_sub(1);
+    aligned(rows, |i| i == last)
+}
+
+/// The same for a name and numbers: to the right but for the first column.
+pub(crate) fn numbers(rows: &[Vec<String>]) -> String {
+    aligned(rows, |i| i == 0)
+}
+
+fn aligned(rows: &[Vec<String>], left: impl Fn(usize) -> bool) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width =
         |i: usize| rows.iter().filter_map(|row| row.get(i)).map(|c| c.chars().count()).max().unwrap_or(0);
@@ -35,7 +45,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     for row in rows {
         let mut line = String::new();
         for (i, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let text = if i + 1 == columns { format!("  {cell}") } else { format!("  {cell:>width$}") };
+            let text = if left(i) { format!("  {cell:<width$}") } else { format!("  {cell:>width$}") };
             line.push_str(&text);
         }
         out.push_str(line.trim_end());
@@ -60,5 +70,6 @@ mod tests {
     fn columns_are_aligned() {
         let rows = [["a", "long", "x"], ["bbb", "c", "yy"]].map(|row| row.map(String::from).to_vec());
         assert_eq!(table(&rows), "    a  long  x\n  bbb     c  yy\n");
+        assert_eq!(numbers(&rows), "  a    long   x\n  bbb     c  yy\n");
     }
 }

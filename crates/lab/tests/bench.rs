@@ -1,0 +1,115 @@
+//! Benchmarks on the engines that are here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrane_cpu::CpuEngine;
+use ferrane_engine::{Engine, Profile};
+use ferrane_lab::bench::{Basis, Bench, Benchmark, Effort, Metric, Report, published};
+use ferrane_sim::SimEngine;
+
+/// One run of each thing: nothing here looks at how long it took.
+fn bench(engine: Arc<dyn Engine>) -> Bench {
+    let effort = Effort { warmup: 0, runs: 1, budget: Duration::ZERO };
+    Bench { engine, title: "test".into(), threads: 2, effort }
+}
+
+fn sim(chip: &str) -> Bench {
+    bench(Arc::new(SimEngine::new(Profile::built_in(chip).unwrap(), 2)))
+}
+
+fn run(bench: &Bench, benchmark: Benchmark) -> Report {
+    let mut told = 0;
+    let report = bench.run(benchmark, |_| told += 1);
+    assert_eq!(told, report.rows.len(), "every row is told of");
+    report
+}
+
+fn value(report: &Report, config: &str, metric: Metric) -> f64 {
+    let row =
+        report.rows.iter().find(|row| row.config == config).unwrap_or_else(|| panic!("{config}: {report:?}"));
+    *row.values.get(&metric).unwrap_or_else(|| panic!("{metric:?} of {row:?}"))
+}
+
+/// The cost model says less than half of what was published of narrow chains, and must not get worse.
+#[test]
+fn the_model_is_within_a_factor_of_three_of_what_was_published_of_the_m4() {
+    let report = run(&sim("m4"), Benchmark::Peak);
+    assert_eq!(report.basis, Basis::Modelled);
+    let there = published(Benchmark::Peak, "m4-mini").unwrap();
+    let metric = report.common_metric(&there).unwrap();
+    assert_eq!((metric, report.rows.len()), (Metric::Tflops, 10));
+    for (config, here, there) in report.beside(&there, metric) {
+        let ratio = here.unwrap() / there.unwrap();
+        assert!((1.0 / 3.0..3.0).contains(&ratio), "{config}: {ratio}");
+    }
+    let of_peak = value(&report, "128x 512ch 64", Metric::OfPeak);
+    let tflops = value(&report, "128x 512ch 64", Metric::Tflops);
+    let peak = Profile::built_in("m4").unwrap().speed.fp16_tflops.unwrap().value;
+    assert!((of_peak - tflops / peak).abs() < 1e-9, "per cent of peak are TFLOPS over the chip's peak");
+}
+
+#[test]
+fn what_the_engine_refuses_is_a_row_with_its_reason() {
+    let report = run(&sim("m1"), Benchmark::Qos);
+    assert_eq!(report.rows.len(), 8);
+    for row in &report.rows {
+        assert!(
+            row.values.is_empty() && row.failure.as_ref().unwrap().contains("quality-of-service"),
+            "{row:?}"
+        );
+    }
+    // One process cannot compile for ever, which the simulated engine enforces.
+    let tired = sim("m4");
+    let reports: Vec<Report> = (0..30).map(|_| run(&tired, Benchmark::Dispatch)).collect();
+    assert!(reports[0].rows.iter().all(|row| row.failure.is_none()), "{:?}", reports[0]);
+    let failures: Vec<_> = reports[29].rows.iter().filter_map(|row| row.failure.as_ref()).collect();
+    assert!(failures.len() == 6 && failures[0].contains("new process"), "{failures:?}");
+}
+
+#[test]
+fn the_cpu_is_timed_on_non_zero_numbers() {
+    let cpu = bench(Arc::new(CpuEngine::new(2)));
+    let report = run(&cpu, Benchmark::Dispatch);
+    assert_eq!(report.basis, Basis::Measured);
+    for row in &report.rows {
+        assert!(row.failure.is_none() && row.values[&Metric::Ms] > 0.0, "{row:?}");
+        assert!(!row.values.contains_key(&Metric::OfPeak), "this machine's peak is not known: {row:?}");
+    }
+}
+
+#[test]
+fn a_step_is_modelled_kernel_by_kernel() {
+    let report = run(&sim("m4"), Benchmark::Train);
+    // 12 layers of 6 kernels.
+    assert_eq!(value(&report, "stories110m 256 tokens", Metric::Dispatches), 72.0);
+    assert!(value(&report, "stories110m 256 tokens", Metric::EngineMs) > 5.0);
+    assert!(value(&report, "stories110m 256 tokens", Metric::Mj) > 0.0);
+}
+
+#[test]
+fn int8_rows_have_the_ratio_to_fp16() {
+    let mut profile = Profile::built_in("m4").unwrap();
+    // These rules take what is stored as int8 for computed weights and for an element type to compute in.
+    profile.assume("conv-weight-runtime-ok").unwrap();
+    profile.assume("compute-type-ok").unwrap();
+    let report = run(&bench(Arc::new(SimEngine::new(profile, 2))), Benchmark::Int8);
+    for pair in report.rows.chunks(2) {
+        assert!(pair[1].failure.is_none(), "{pair:?}");
+        let (float, int8) = (pair[0].values[&Metric::Ms], pair[1].values[&Metric::Ms]);
+        let ratio = value(&report, &pair[1].config, Metric::Ratio);
+        assert!((ratio - float / int8).abs() < 1e-9 && ratio > 1.2, "{pair:?}");
+    }
+}
+
+#[test]
+fn a_report_survives_json() {
+    let report = run(&sim("m4"), Benchmark::Compile);
+    let text = serde_json::to_string(&report).unwrap();
+    let read: Report = serde_json::from_str(&text).unwrap();
+    assert_eq!((read.rows.len(), read.basis), (report.rows.len(), report.basis));
+    for (config, a, b) in read.beside(&report, Metric::CompileMs) {
+        // The last digit may differ.
+        assert!((a.unwrap() / b.unwrap() - 1.0).abs() < 1e-12, "{config}");
+    }
+}

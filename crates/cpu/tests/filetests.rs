@@ -4,24 +4,31 @@
 //!
 //! * `// test: text`: the program is read; printing it and reading that gives the same program.
 //! * `// test: verify`: the program is read and verified.
-//! * `// test: run`: the program is read, verified and interpreted for each `// run: x = 1 2; w = 3 -> y = 3 6 ~ 0.01` (inputs
-//!   and outputs by name, one number for all elements or one for each; the tolerance is relative to the largest).
+//! * `// test: run`: the program is read, verified, and run for each `// run: x = 1 2; w = 3 -> y = 3 6 ~ 0.01` (inputs and
+//!   outputs by name, one number for all elements or one for each; the tolerance is relative to the largest), by the
+//!   interpreter and by the executor, which must agree with each other to fp32 rounding.
+//! * `// test: chip NAME`: the program is read, verified, and checked against the rules of that chip.
 //! * `// test: pass NAME`: what stands before the line `// after` becomes what stands behind it. Both are interpreted on the
 //!   same inputs and must agree, where the interpreter executes them.
 //!
-//! Errors and warnings that are expected stand on their line: `// error: MIL0101 part of the message`. All that are found
-//! must be expected and the reverse. `FERRANE_BLESS=1 cargo test -p ferrane-mil --test filetests` writes what comes after
+//! Errors, warnings and notes that are expected stand on their line: `// error: MIL0101 part of the message`. All that are
+//! found must be expected and the reverse. `FERRANE_BLESS=1 cargo test -p ferrane-cpu --test filetests` writes what comes after
 //! passes into the files; read the difference before committing it.
+
+mod common;
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use common::NoWeights;
+use ferrane_cpu::{Executable, Numerics};
+use ferrane_engine::{Profile, legality};
 use ferrane_mil::diagnostic::{Diagnostics, Severity};
 use ferrane_mil::interp::{Options, Tensor, Values, interpret};
 use ferrane_mil::text::{Dialect, Parsed, parse, print, structural_difference};
-use ferrane_mil::{Function, Program, TensorType, pass, verify};
+use ferrane_mil::{Function, Program, TensorType, ValueId, pass, verify};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 const AFTER: &str = "\n// after\n";
@@ -57,7 +64,8 @@ fn run(file: &Path) -> Result<(), String> {
     let words: Vec<&str> = header.ok_or("the first line must be `// test: …`")?.split_whitespace().collect();
     match words[..] {
         ["text"] => text(&source),
-        ["verify"] => verified(&source).map(|_| ()),
+        ["verify"] => verified(&source, None).map(|_| ()),
+        ["chip", name] => verified(&source, Some(name)).map(|_| ()),
         ["run"] => runs(&source),
         ["pass", name] => rewrite(file, &source, name),
         _ => Err(format!("there is no test `{}`", words.join(" "))),
@@ -83,13 +91,17 @@ fn round_trip(program: &Program) -> Result<(), String> {
     }
 }
 
-/// The program, if it verifies as expected.
-fn verified(source: &str) -> Result<Option<Program>, String> {
+/// The program, if it verifies, and is legal on `chip`, as expected.
+fn verified(source: &str, chip: Option<&str>) -> Result<Option<Program>, String> {
     let Parsed { program, source_map, warnings } = parse(source).map_err(|e| e.to_string())?;
     let mut found = warnings;
     let errors = verify(program.clone()).err();
     if let Some(errors) = &errors {
         found.0.extend(Diagnostics::of_verifier(errors, &program, Some(&source_map)));
+    }
+    if let Some(chip) = chip {
+        let profile = Profile::built_in(chip).map_err(|e| e.to_string())?;
+        found.0.extend(legality::check(&program, Some(&source_map), &profile).0);
     }
     found.locate(source);
     compare(source, &found)?;
@@ -101,7 +113,12 @@ fn verified(source: &str) -> Result<Option<Program>, String> {
 fn compare(source: &str, found: &Diagnostics) -> Result<(), String> {
     let mut expected = Vec::new();
     for (i, line) in source.lines().enumerate() {
-        for (severity, mark) in [(Severity::Error, "// error: "), (Severity::Warning, "// warning: ")] {
+        let marks = [
+            (Severity::Error, "// error: "),
+            (Severity::Warning, "// warning: "),
+            (Severity::Note, "// note: "),
+        ];
+        for (severity, mark) in marks {
             if let Some((_, text)) = line.split_once(mark) {
                 let (code, message) = text.split_once(' ').unwrap_or((text, ""));
                 expected.push((i + 1, severity, code.trim().to_owned(), message.trim().to_owned()));
@@ -127,7 +144,7 @@ fn compare(source: &str, found: &Diagnostics) -> Result<(), String> {
 }
 
 fn runs(source: &str) -> Result<(), String> {
-    let program = verified(source)?.ok_or("a program with errors cannot run")?;
+    let program = verified(source, None)?.ok_or("a program with errors cannot run")?;
     let f = program.main().ok_or("no function")?;
     let directives: Vec<&str> =
         source.lines().filter_map(|line| line.trim().strip_prefix("// run: ")).collect();
@@ -155,6 +172,35 @@ fn run_once(f: &Function, directive: &str) -> Result<(), String> {
         };
         if !given.data.iter().zip(&expected.data).all(same) {
             return Err(format!("`{name}` is {:?}", given.data));
+        }
+    }
+    executed(f, &inputs, &values)
+}
+
+/// What the executor makes of the inputs must be what the interpreter made of them.
+fn executed(f: &Function, inputs: &HashMap<String, Tensor>, expected: &Values<'_>) -> Result<(), String> {
+    let given: Vec<Vec<f32>> = f
+        .inputs
+        .iter()
+        .map(|&v| inputs.get(f.name_of(v)).map(|t| t.data.iter().map(|&x| x as f32).collect()))
+        .collect::<Option<_>>()
+        .ok_or("an input is missing")?;
+    let given: Vec<&[f32]> = given.iter().map(Vec::as_slice).collect();
+    let options = ferrane_cpu::Options { numerics: Numerics::Declared, threads: 1 };
+    let mut executable = Executable::compile(f, &NoWeights, options).map_err(|e| e.to_string())?;
+    let elements = |&v: &ValueId| vec![0.0f32; f.tensor_type(v).map_or(0, TensorType::elements)];
+    let mut made: Vec<Vec<f32>> = f.outputs.iter().map(elements).collect();
+    let mut slices: Vec<&mut [f32]> = made.iter_mut().map(Vec::as_mut_slice).collect();
+    executable.run(&given, &mut slices).map_err(|e| e.to_string())?;
+    for ((name, expected), made) in expected.outputs().zip(&made) {
+        let largest = expected.data.iter().filter(|x| x.is_finite()).fold(1e-3, |m: f64, x| m.max(x.abs()));
+        // A step of fp16 at the largest element, for the executor sums in fp32 and the interpreter in f64.
+        let same = |(a, b): (&f32, &f64)| {
+            let a = f64::from(*a);
+            a == *b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= largest / 1024.0
+        };
+        if !made.iter().zip(&expected.data).all(same) {
+            return Err(format!("the executor makes `{name}` {made:?}, the interpreter {:?}", expected.data));
         }
     }
     Ok(())

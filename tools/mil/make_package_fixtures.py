@@ -264,6 +264,26 @@ def compressed(out):
         save(model, out, f"compressed_{name}")
 
 
+def decompressed(out):
+    """What the compressed packages compute, by coremltools' own decompression and numpy."""
+    from coremltools.optimize import coreml as cto
+
+    x = (np.arange(16, dtype=np.float64).reshape(1, 16) - 7) / 8
+    results = {"x": x.ravel().tolist()}
+    for package in sorted(out.glob("compressed_*.mlpackage")):
+        model = cto.decompress_weights(ct.models.MLModel(str(package), skip_model_load=True))
+        y = x
+        for op in model._mil_program.functions["main"].operations:
+            if op.op_type == "linear":
+                y = y @ op.weight.val.astype(np.float64).T + op.bias.val.astype(np.float64)
+            elif op.op_type == "relu":
+                y = np.maximum(y, 0)
+            elif op.op_type not in ("const", "cast"):
+                raise ValueError(op.op_type)
+        results[package.stem] = y.ravel().tolist()
+    (out / "compressed.json").write_text(json.dumps(results, indent=1) + "\n")
+
+
 def refused(out):
     """What cannot be imported, each for another reason."""
     target = ct.target.iOS18
@@ -351,7 +371,7 @@ def main():
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     networks(args.out, args.all)
-    for make in (element_types, compressed, refused, interfaces):
+    for make in (element_types, compressed, decompressed, refused, interfaces):
         make(args.out)
 
 

@@ -272,12 +272,7 @@ impl Files<'_> {
 
     /// Says what is wrong with the weights of `function`, which [`Weights::read`] cannot.
     fn check(&self, function: &Function) -> Result<(), WeightsError> {
-        for constant in function.values.iter().filter_map(|v| v.constant.as_ref()) {
-            if let Some(blob) = constant.blob_ref() {
-                self.elements(blob, &constant.ty)?;
-            }
-        }
-        Ok(())
+        function.weights().try_for_each(|(_, blob, ty)| self.elements(blob, ty).map(drop))
     }
 }
 

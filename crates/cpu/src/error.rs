@@ -41,6 +41,14 @@ pub enum CompileError {
         /// The integer.
         number: f64,
     },
+    /// Compressed weights that cannot be decoded.
+    #[error("`{value}`: {source}; the compressed weight is damaged, write it again")]
+    Decode {
+        /// The value it defines.
+        value: String,
+        /// What is wrong.
+        source: CallError,
+    },
     /// A value that is not a tensor of numbers.
     #[error("`{value}` is {ty}, which the CPU cannot hold; only tensors of numbers are executed")]
     NotNumeric {

@@ -85,6 +85,11 @@ impl Opcode {
         NAMES[self as usize].1
     }
 
+    /// True for the ops that decode compressed weights: what they read is constant, and so is what they give.
+    pub fn is_constexpr(self) -> bool {
+        (Opcode::ConstexprAffineDequantize..=Opcode::ConstexprSparseToDense).contains(&self)
+    }
+
     /// The op with this name in MIL text.
     pub fn from_name(name: &str) -> Option<Opcode> {
         use std::{collections::HashMap, sync::LazyLock};
@@ -103,6 +108,13 @@ impl std::fmt::Display for Opcode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn constexpr_ops_are_those_named_so() {
+        for code in Opcode::all() {
+            assert_eq!(code.is_constexpr(), code.name().starts_with("constexpr_"), "{code}");
+        }
+    }
 
     #[test]
     fn names_are_unique_and_in_declaration_order() {

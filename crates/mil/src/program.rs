@@ -3,7 +3,7 @@
 //! A [`Function`] owns an arena of [`Value`]s addressed by [`ValueId`]; ops refer to values by id. Ops are in execution
 //! order and every value is defined (by an input or an op) before it is used; the verifier checks it.
 
-use crate::{Constant, Opcode, TensorType, Type};
+use crate::{BlobRef, Constant, Opcode, TensorType, Type};
 
 /// Index of a value in its function's arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -257,6 +257,38 @@ impl Function {
             Arg::One(o) => self.constant(o),
             Arg::Many(_) => None,
         }
+    }
+
+    /// Every constant, with the value it defines or, for one written in an argument's place, the op's first result.
+    pub fn constants(&self) -> impl Iterator<Item = (ValueId, &Constant)> {
+        let defined = self.values.iter().enumerate();
+        let defined = defined.filter_map(|(i, v)| Some((ValueId(i as u32), v.constant.as_ref()?)));
+        let written =
+            self.ops.iter().filter_map(|op| Some((*op.results.first()?, op))).flat_map(|(result, op)| {
+                let operands = op.args.iter().flat_map(|(_, arg)| arg.operands());
+                operands.filter_map(move |o| match o {
+                    Operand::Literal(c) => Some((result, c)),
+                    Operand::Value(_) => None,
+                })
+            });
+        defined.chain(written)
+    }
+
+    /// Every constant, for rewriting.
+    pub fn constants_mut(&mut self) -> impl Iterator<Item = &mut Constant> {
+        let defined = self.values.iter_mut().filter_map(|v| v.constant.as_mut());
+        let operands =
+            self.ops.iter_mut().flat_map(|op| &mut op.args).flat_map(|(_, arg)| arg.operands_mut());
+        let written = operands.filter_map(|o| match o {
+            Operand::Literal(c) => Some(c),
+            Operand::Value(_) => None,
+        });
+        defined.chain(written)
+    }
+
+    /// The weights: constants whose elements are in weight files, each with its value as [`Function::constants`] says.
+    pub fn weights(&self) -> impl Iterator<Item = (ValueId, &BlobRef, &TensorType)> {
+        self.constants().filter_map(|(v, c)| Some((v, c.blob_ref()?, &c.ty)))
     }
 
     /// For every value, the index in [`Function::ops`] of the op that defines it; `None` for inputs and orphans.

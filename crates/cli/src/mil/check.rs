@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::report::Report;
 use super::source::{self, LoadError, Model};
-use super::weights::{FolderWeights, weights};
+use super::weights::FolderWeights;
 use crate::engine::{RuleFlags, assuming};
 use crate::failure::Failure;
 use crate::profile;
@@ -126,7 +126,7 @@ pub(crate) fn check_model(model: &Model, chip: Option<Chip<'_>>) -> Diagnostics 
 fn check_weights(model: &Model, verified: &Verified, all: &mut Diagnostics) {
     let files = FolderWeights::new(&model.folder);
     for (index, function) in verified.program().functions.iter().enumerate() {
-        for (value, blob, ty) in weights(function) {
+        for (value, blob, ty) in function.weights() {
             let Err(why) = files.check(blob, ty) else { continue };
             let name = function.name_of(value);
             let d = Diagnostic::error(Code::WEIGHT_FILE, format!("the weight `{name}`: {why}"));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use ferrane_mil::blob::{self, BlobFile};
-use ferrane_mil::{BlobRef, Function, Program, TensorType, ValueId};
+use ferrane_mil::{BlobRef, Function, Program, TensorType};
 
 /// The bytes of a file, or why they cannot be had.
 type FileBytes = Result<Rc<[u8]>, String>;
@@ -59,7 +59,8 @@ impl FolderWeights {
         file.chunk(blob.offset, ty).map(|_| ()).map_err(|e| format!("`{}`: {e}", blob.path))
     }
 
-    fn elements(&self, blob: &BlobRef, ty: &TensorType) -> Result<Vec<f32>, String> {
+    /// The elements of a weight.
+    pub(crate) fn elements(&self, blob: &BlobRef, ty: &TensorType) -> Result<Vec<f32>, String> {
         let bytes = self.file(&blob.path)?;
         let file = BlobFile::parse(&bytes).map_err(|e| format!("`{}`: {e}", blob.path))?;
         let chunk = file.chunk(blob.offset, ty).map_err(|e| format!("`{}`: {e}", blob.path))?;
@@ -79,17 +80,9 @@ impl ferrane_cpu::Weights for FolderWeights {
     }
 }
 
-/// The weights of a function: values that are constants in files.
-pub(crate) fn weights(f: &Function) -> impl Iterator<Item = (ValueId, &BlobRef, &TensorType)> {
-    f.values.iter().enumerate().filter_map(|(i, value)| {
-        let constant = value.constant.as_ref()?;
-        Some((ValueId(i as u32), constant.blob_ref()?, &constant.ty))
-    })
-}
-
 /// The paths of all weight files of a program, each once.
 pub(crate) fn paths(program: &Program) -> Vec<String> {
-    let all = program.functions.iter().flat_map(weights).map(|(_, blob, _)| blob.path.clone());
+    let all = program.functions.iter().flat_map(Function::weights).map(|(_, blob, _)| blob.path.clone());
     let mut all: Vec<String> = all.collect();
     all.sort();
     all.dedup();

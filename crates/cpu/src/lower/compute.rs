@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use ferrane_mil::{CallError, Opcode, interp::SingleOp};
+use ferrane_mil::{
+    CallError, Opcode,
+    interp::{SingleOp, Tensor},
+};
 
 use super::{Lower, Site};
 use crate::{
-    CompileError,
+    CompileError, Numerics,
     graph::{Kind, MapOp, ReduceOp, Round},
     view::View,
 };
@@ -46,14 +49,32 @@ impl Lower<'_> {
         }
     }
 
+    /// Compressed weights, decoded here and now: a mask that does not suit its elements is an error of the program.
+    pub(super) fn decoded(&mut self, site: Site<'_>) -> Result<Vec<View>, CompileError> {
+        let single = single_op(site)?;
+        let mut operands = Vec::with_capacity(single.operands().len());
+        for operand in single.operands() {
+            let view = self.operand(operand, site)?;
+            match &self.graph.nodes[view.node].kind {
+                Kind::Const(data) => operands.push(data.iter().map(|&x| f64::from(x)).collect()),
+                _ => return Err(site.unsupported("an operand that is not constant")),
+            }
+        }
+        let round = !matches!(self.numerics, Numerics::F32);
+        let results = single.compute(operands, round);
+        let results = results.map_err(|source| CompileError::Decode { value: site.value.into(), source })?;
+        let constant = |tensor: Tensor| {
+            let data = tensor.data.into_iter().map(|x| x as f32).collect();
+            self.graph.push(&tensor.shape, Kind::Const(data), Round::Keep)
+        };
+        Ok(results.into_iter().map(constant).collect())
+    }
+
     /// Result `result` of an op without a kernel.
     pub(super) fn reference(&mut self, site: Site<'_>, result: usize) -> Result<View, CompileError> {
         let op = site.call.code();
-        let single = SingleOp::new(site.call).map_err(|e| match e {
-            CallError::ParsedOnly(op) => CompileError::NoKernel { op, value: site.value.into() },
-            source => site.error(source),
-        })?;
-        let args = single.operands().iter().map(|&v| self.value(v)).collect::<Result<Vec<_>, _>>()?;
+        let single = single_op(site)?;
+        let args = single.operands().iter().map(|o| self.operand(o, site)).collect::<Result<Vec<_>, _>>()?;
         let missing = || CompileError::NoKernel { op, value: site.value.into() };
         let ty = single.results().get(result).ok_or_else(missing)?.clone();
         let round = Round::of(self.numerics, ty.dtype);
@@ -161,4 +182,12 @@ fn is_arithmetic(op: Opcode) -> bool {
             | SliceByIndex
             | Reverse
     )
+}
+
+/// The op of `site` for the reference interpreter.
+fn single_op(site: Site<'_>) -> Result<SingleOp, CompileError> {
+    SingleOp::new(site.call).map_err(|e| match e {
+        CallError::ParsedOnly(op) => CompileError::NoKernel { op, value: site.value.into() },
+        source => site.error(source),
+    })
 }

@@ -186,6 +186,7 @@ impl<'a> Lower<'a> {
         self.graph.sites.push(graph::Site { value: value.to_owned(), op: op.code });
         let views = match self.movement(site)? {
             Some(views) => views,
+            None if op.code.is_constexpr() => self.decoded(site)?,
             // No op with a kernel has several results that are not parts of its operand.
             None if op.results.len() > 1 => {
                 (0..op.results.len()).map(|i| self.reference(site, i)).collect::<Result<_, _>>()?

@@ -148,7 +148,7 @@ pub fn interpret<'f>(
             run.constant(op.result())?;
             continue;
         }
-        let results = evaluate(Operands { call, values: &run.values })?;
+        let results = evaluate(Operands { call, values: &run.values, weights })?;
         for (&r, tensor) in op.results.iter().zip(results) {
             run.set(r, tensor)?;
         }
@@ -194,21 +194,15 @@ impl Run<'_, '_> {
 
     fn constant(&mut self, v: ValueId) -> Result<(), InterpretError> {
         let Some(constant) = &self.f.value(v).constant else { return Ok(()) };
-        let data = match &constant.payload {
-            Payload::Inline(data) => data.to_f64(),
-            Payload::Blob(blob) => {
-                let data = (self.weights)(blob, &constant.ty);
-                let missing = || InterpretError::MissingWeight {
-                    name: self.f.name_of(v).into(),
-                    path: blob.path.clone(),
-                    offset: blob.offset,
-                };
-                Some(data.ok_or_else(missing)?)
-            }
+        let missing = |blob: &BlobRef| InterpretError::MissingWeight {
+            name: self.f.name_of(v).into(),
+            path: blob.path.clone(),
+            offset: blob.offset,
         };
-        match data {
-            Some(data) => self.set(v, Tensor::new(constant.ty.shape.clone(), data)),
-            None => Ok(()),
+        match (tensor(constant, self.weights), constant.blob_ref()) {
+            (Some(tensor), _) => self.set(v, tensor),
+            (None, Some(blob)) => Err(missing(blob)),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -228,6 +222,7 @@ fn rounded(x: f64, dtype: DType) -> f64 {
 struct Operands<'a> {
     call: Call<'a>,
     values: &'a [Option<Tensor>],
+    weights: &'a Weights<'a>,
 }
 
 impl<'a> Operands<'a> {
@@ -249,7 +244,7 @@ impl<'a> Operands<'a> {
     fn of(&self, operand: &'a Operand, name: &str) -> Result<Cow<'a, Tensor>, CallError> {
         let tensor = match operand {
             Operand::Value(v) => self.values.get(v.index()).and_then(|t| t.as_ref()).map(Cow::Borrowed),
-            Operand::Literal(c) => literal(c).map(Cow::Owned),
+            Operand::Literal(c) => tensor(c, self.weights).map(Cow::Owned),
         };
         tensor.ok_or_else(|| CallError::Kind {
             op: self.call.code(),
@@ -270,8 +265,13 @@ impl<'a> Operands<'a> {
     }
 }
 
-fn literal(c: &Constant) -> Option<Tensor> {
-    Some(Tensor::new(c.ty.shape.clone(), c.data()?.to_f64()?))
+/// The elements of a constant; `None` for strings and for weights that are not to be had.
+fn tensor(c: &Constant, weights: &Weights<'_>) -> Option<Tensor> {
+    let data = match &c.payload {
+        Payload::Inline(data) => data.to_f64(),
+        Payload::Blob(blob) => weights(blob, &c.ty),
+    };
+    Some(Tensor::new(c.ty.shape.clone(), data?))
 }
 
 /// The results of an op of a verified function.

@@ -9,8 +9,8 @@ pub struct SingleOp {
     /// A function of this op alone: its operands are the first values.
     function: Function,
     op: Op,
-    /// The operands in the function it came from.
-    operands: Vec<ValueId>,
+    /// The operands as the function it came from has them.
+    operands: Vec<Operand>,
     results: Vec<TensorType>,
 }
 
@@ -26,19 +26,22 @@ impl SingleOp {
             return Err(CallError::ParsedOnly(code));
         }
         let mut single = Function::new(code.name(), call.function.opset);
-        let mut operands: Vec<ValueId> = Vec::new();
+        let mut operands: Vec<Operand> = Vec::new();
         let mut args: Vec<(Name, Arg)> = call.op.args.clone();
         for (_, arg) in &mut args {
             for operand in arg.operands_mut() {
-                let Operand::Value(v) = operand else { continue };
-                let value = call.function.value(*v);
-                if let Some(c) = value.constant.as_ref().filter(|c| c.data().is_some()) {
+                if let Some(c) = call.function.constant(operand).filter(|c| c.data().is_some()) {
                     *operand = Operand::Literal(c.clone());
                     continue;
                 }
-                let index = operands.iter().position(|o| o == v).unwrap_or_else(|| {
-                    operands.push(*v);
-                    single.add_value(value.name.clone(), value.ty.clone()).index()
+                let index = operands.iter().position(|o| o == operand).unwrap_or_else(|| {
+                    let name = format!("operand_{}", operands.len());
+                    let ty = match &*operand {
+                        Operand::Value(v) => call.function.value(*v).ty.clone(),
+                        Operand::Literal(c) => c.ty.clone().into(),
+                    };
+                    operands.push(operand.clone());
+                    single.add_value(name, ty).index()
                 });
                 *operand = Operand::Value(ValueId(index as u32));
             }
@@ -49,8 +52,8 @@ impl SingleOp {
         Ok(Self { function: single, op, operands, results })
     }
 
-    /// The values [`SingleOp::compute`] takes, in order. Each is named once.
-    pub fn operands(&self) -> &[ValueId] {
+    /// What [`SingleOp::compute`] takes, in order, each once: values, and literals whose elements are in weight files.
+    pub fn operands(&self) -> &[Operand] {
         &self.operands
     }
 
@@ -78,7 +81,7 @@ impl SingleOp {
             }
             values.push(Some(Tensor::new(shape, data)));
         }
-        let mut results = evaluate(Operands { call, values: &values })?;
+        let mut results = evaluate(Operands { call, values: &values, weights: &|_, _| None })?;
         if round {
             for (tensor, ty) in results.iter_mut().zip(&self.results) {
                 tensor.data.iter_mut().for_each(|x| *x = rounded(*x, ty.dtype));

@@ -212,7 +212,7 @@ impl<'a> Parser<'a> {
     /// `[name = string("…"), val = …, …]`. Of a `constexpr_*` op these are its arguments.
     fn op_attributes(&mut self, call: &mut Call, first: Option<&'a str>) -> Parse<()> {
         self.bump();
-        let constexpr = call.code.is_some_and(|c| c.name().starts_with("constexpr_"));
+        let constexpr = call.code.is_some_and(|c| c.is_constexpr());
         let mut seen: Vec<Span> = Vec::new();
         while !self.token.is(b']') {
             let (name, span) = self.ident("the name of an attribute")?;

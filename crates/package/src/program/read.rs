@@ -215,7 +215,7 @@ impl Reader {
         attributes: BTreeMap<String, proto::Value>,
         first: &str,
     ) -> Result<Option<Attr>, Fault> {
-        let constexpr = op.code.name().starts_with("constexpr_");
+        let constexpr = op.code.is_constexpr();
         let mut const_value = None;
         for (name, value) in attributes {
             if !is_name(&name) {

@@ -152,7 +152,7 @@ impl<'a> Writer<'a> {
 
     /// True for the `constexpr_*` ops of op sets before ios18, whose arguments are attributes.
     fn has_attribute_arguments(&self, op: &Op) -> bool {
-        self.function.opset < Opset::Ios18 && op.code.name().starts_with("constexpr_")
+        self.function.opset < Opset::Ios18 && op.code.is_constexpr()
     }
 
     fn only_literal(&self, name: &str, arg: &Arg) -> Result<proto::Value, Fault> {
@@ -213,5 +213,5 @@ impl<'a> Writer<'a> {
 
 /// Readers take a weight in the place of an argument only in `constexpr_*` ops.
 fn must_be_const(op: &Op, constant: &Constant) -> bool {
-    matches!(constant.payload, Payload::Blob(_)) && !op.code.name().starts_with("constexpr_")
+    matches!(constant.payload, Payload::Blob(_)) && !op.code.is_constexpr()
 }

@@ -497,3 +497,147 @@ fn baked_and_streamed_kernels_agree() {
         }
     }
 }
+
+fn package_fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../package/tests/fixtures")
+}
+
+/// The elements of an array file of fp16 or fp32.
+fn elements(path: &Path) -> Vec<f64> {
+    let bytes = fs::read(path).unwrap();
+    let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let data = &bytes[start..];
+    match String::from_utf8_lossy(&bytes[..start]).contains("<f2") {
+        true => data.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f64()).collect(),
+        false => data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b).into()).collect(),
+    }
+}
+
+/// Runs a program of one input `x` and one output and gives that.
+fn result_of(program: &Path, x: &Path, out: &Path) -> Vec<f64> {
+    let input = format!("x={}", text(x));
+    ok(&["run", text(program), "--input", &input, "--out", text(out)]);
+    let mut files: Vec<_> = fs::read_dir(out).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(files.len(), 1);
+    elements(&files.remove(0))
+}
+
+#[track_caller]
+fn close(given: &[f64], expected: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(given.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+    for (a, b) in given.iter().zip(expected) {
+        assert!((a - b).abs() <= tolerance * largest, "{what}: {given:?}\n{expected:?}");
+    }
+}
+
+#[test]
+fn compressed_packages_compute_what_coremltools_decompresses_them_to() {
+    let folder = package_fixtures();
+    let expected: Value = serde_json::from_slice(&fs::read(folder.join("compressed.json")).unwrap()).unwrap();
+    let numbers =
+        |v: &Value| -> Vec<f64> { v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect() };
+    let dir = tempfile::tempdir().unwrap();
+    let x: Vec<f32> = numbers(&expected["x"]).iter().map(|&x| x as f32).collect();
+    let x = write(dir.path(), "x.npy", npy("(1, 16)", &x));
+    let cases: Vec<_> = expected.as_object().unwrap().iter().filter(|(name, _)| *name != "x").collect();
+    assert!(cases.len() >= 12, "fixtures are missing");
+    for (name, y) in cases {
+        let package = folder.join(format!("{name}.mlpackage"));
+        close(&result_of(&package, &x, &dir.path().join(name)), &numbers(y), 2e-3, name);
+        // The same as a folder of text.
+        let imported = dir.path().join(format!("{name}.mil"));
+        ok(&["import", text(&package), "--out", text(&imported)]);
+        ok(&["check", text(&imported)]);
+        close(&result_of(&imported, &x, &dir.path().join(format!("{name}.out"))), &numbers(y), 2e-3, name);
+    }
+}
+
+#[test]
+fn a_mask_that_does_not_suit_its_elements_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = r#"program(1.3)
+{
+    func main<ios18>(tensor<fp16, [1, 4]> x) {
+        tensor<fp16, [1, 4]> w = constexpr_sparse_to_dense(mask = tensor<uint1, [1, 4]>([1, 0, 1, 1]), nonzero_data = tensor<fp16, [2]>([1, 2]))[name = string("w")];
+        tensor<fp16, [1, 4]> y = mul(x = x, y = w)[name = string("y")];
+    } -> (y);
+}
+"#;
+    let program = write(dir.path(), "m.mil", program);
+    let x = write(dir.path(), "x.npy", npy("(1, 4)", &[1.0; 4]));
+    let input = format!("x={}", text(&x));
+    let ran = mil(&["run", text(&program), "--input", &input, "--out", text(&dir.path().join("out"))]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.err.contains("`w`") && ran.err.contains("the mask has 3 places, but there are 2 elements"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn a_weight_file_missing_from_an_argument_is_seen_by_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let imported = dir.path().join("m");
+    ok(&[
+        "import",
+        text(&package_fixtures().join("compressed_int4_ios18.mlpackage")),
+        "--out",
+        text(&imported),
+    ]);
+    fs::remove_file(imported.join("weights/weight.bin")).unwrap();
+    let ran = mil(&["check", text(&imported)]);
+    assert_eq!(ran.code, 1);
+    // Three operands of each of two weights (the second's are small enough to be in the text or not), and a bias.
+    assert!(
+        ran.err.contains("MIL0500") && ran.err.contains("the weight `op_0_weight_to_fp16_quantized`"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn compress_makes_weights_smaller_and_keeps_what_is_computed() {
+    let dir = tempfile::tempdir().unwrap();
+    let package = package_fixtures().join("resnet_ios18_fp16.mlpackage");
+    let image: Vec<f32> = (0..3 * 32 * 32).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+    let x = write(dir.path(), "x.npy", npy("(1, 3, 32, 32)", &image));
+    let expected = result_of(&package, &x, &dir.path().join("plain"));
+    for (form, tolerance) in
+        [("int8", 0.02), ("palette8", 0.02), ("palette6", 0.1), ("int4", 0.3), ("sparse", 0.0)]
+    {
+        let out = dir.path().join(form);
+        let said = ok(&["compress", text(&package), "--weights", form, "--least", "64", "--out", text(&out)]);
+        let numbers: Vec<usize> = said.split_whitespace().filter_map(|w| w.parse().ok()).collect();
+        match form {
+            // No weight of this network is zero, and few are larger than a table of 256 values.
+            "sparse" => assert_eq!(numbers[0], numbers[1], "{said}"),
+            "palette8" => assert!(numbers[1] < numbers[0], "{said}"),
+            _ => assert!(numbers[1] * 10 < numbers[0] * 9, "{form}: {said}"),
+        }
+        ok(&["check", text(&out)]);
+        close(&result_of(&out, &x, &dir.path().join(format!("{form}.out"))), &expected, tolerance, form);
+        // coremltools' format takes it too.
+        let exported = dir.path().join(format!("{form}.mlpackage"));
+        ok(&["export", text(&out), "--out", text(&exported)]);
+        close(
+            &result_of(&exported, &x, &dir.path().join(format!("{form}.again"))),
+            &expected,
+            tolerance,
+            form,
+        );
+    }
+    let ran = mil(&[
+        "compress",
+        text(&package_fixtures().join("resnet_ios16_fp32.mlpackage")),
+        "--weights",
+        "int4",
+        "--out",
+        "x",
+        "--least",
+        "1",
+    ]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("it came with ios18"), "{}", ran.err);
+}

@@ -12,6 +12,7 @@
 pub mod blob;
 pub mod builder;
 pub mod call;
+pub mod compress;
 mod constant;
 pub mod diagnostic;
 pub mod diff;

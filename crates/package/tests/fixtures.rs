@@ -25,6 +25,7 @@ fn imported(name: &str) -> Result<Imported> {
 fn accepted() -> Result<Vec<PathBuf>> {
     let mut found: Vec<_> =
         std::fs::read_dir(fixture(""))?.map(|e| e.map(|e| e.path())).collect::<std::io::Result<_>>()?;
+    found.retain(|p| p.extension().is_some_and(|e| e == "mlpackage"));
     found.retain(|p| p.file_name().is_some_and(|n| !n.to_string_lossy().starts_with("refused")));
     found.sort();
     Ok(found)

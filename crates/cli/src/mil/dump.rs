@@ -92,7 +92,7 @@ enum Mode {
 }
 
 /// Constants of more elements than this go to weight files; smaller ones stay in the text.
-const INLINE: usize = 64;
+pub(crate) const INLINE: usize = 64;
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let profile = profile(&args.chip)?;

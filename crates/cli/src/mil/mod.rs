@@ -1,6 +1,7 @@
 //! `ferrane mil`: read, check, format, run and write MIL programs.
 
 mod check;
+mod compress;
 mod cost;
 mod diff;
 mod dump;
@@ -38,6 +39,7 @@ enum What {
     Diff(diff::Args),
     Import(transfer::Import),
     Export(transfer::Export),
+    Compress(compress::Args),
     Explain(explain::Args),
     Ops(ops::Args),
 }
@@ -52,6 +54,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         What::Diff(args) => diff::run(&args),
         What::Import(args) => transfer::import(&args),
         What::Export(args) => transfer::export(&args),
+        What::Compress(args) => compress::run(&args),
         What::Explain(args) => explain::run(&args),
         What::Ops(args) => ops::run(&args),
     }

@@ -4,6 +4,7 @@
 //! of the values they keep, because taps, weights and ports are found by name.
 
 mod clean_up;
+mod compress_weights;
 mod cse;
 mod dce;
 mod decompose;
@@ -22,6 +23,7 @@ mod weights_to_inputs;
 mod widen_inputs;
 
 pub use clean_up::clean_up;
+pub use compress_weights::compress_weights;
 pub use cse::cse;
 pub use dce::dce;
 pub use decompose::{decompose, decompose_attention};

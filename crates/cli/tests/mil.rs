@@ -204,15 +204,20 @@ fn check_looks_at_weight_files() {
     let weight = r#"program(1.3) { func main<ios18>(tensor<fp16, [1, 4, 1, 64]> x) {
         tensor<fp16, [4, 4, 1, 1]> w = const()[val = tensor<fp16, [4, 4, 1, 1]>(BLOBFILE(path = string("PATH"), offset = uint64(64)))];
         tensor<fp16, [1, 4, 1, 64]> y = conv(x = x, weight = w); } -> (y); }"#;
-    for (path, why) in [
-        ("@model_path/weights/w.bin", "cannot read"),
-        ("@model_path/../secret.bin", "leaves the folder"),
-        ("/etc/passwd", "absolute"),
+    // A header of version 1; a chunk where the header should be.
+    write(dir.path(), "old.bin", [[1u8, 0, 0, 0, 1, 0, 0, 0].as_slice(), &[0; 200]].concat());
+    write(dir.path(), "headless.bin", [[0xef, 0xbe, 0xad, 0xde].as_slice(), &[0; 200]].concat());
+    for (path, code, why) in [
+        ("@model_path/weights/w.bin", "MIL0500", "cannot read"),
+        ("@model_path/../secret.bin", "MIL0509", "leaves the folder"),
+        ("/etc/passwd", "MIL0509", "absolute"),
+        ("@model_path/old.bin", "MIL0501", "version 1"),
+        ("@model_path/headless.bin", "MIL0501", "0xDEADBEEF"),
     ] {
         let file = write(dir.path(), "model.mil", weight.replace("PATH", path));
         let ran = mil(&["check", text(&file)]);
         assert_eq!(ran.code, 1, "{path}");
-        assert!(ran.err.contains("MIL0500") && ran.err.contains(why), "{path}: {}", ran.err);
+        assert!(ran.err.contains(code) && ran.err.contains(why), "{path}: {}", ran.err);
         let ran = mil(&["run", text(&file), "--input", "x=x.npy", "--out", text(&dir.path().join("out"))]);
         assert_ne!(ran.code, 0, "{path}");
     }

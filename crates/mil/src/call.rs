@@ -27,6 +27,14 @@ pub enum CallError {
         /// The argument.
         arg: &'static str,
     },
+    /// An argument that the op does not have.
+    #[error("`{op}` has no argument `{arg}`; it takes {}", known(*op))]
+    UnknownArgument {
+        /// The op.
+        op: Opcode,
+        /// The argument.
+        arg: String,
+    },
     /// An argument is not of the kind the op takes.
     #[error("`{arg}` of `{op}` must be {expected}")]
     Kind {
@@ -45,6 +53,12 @@ pub enum CallError {
         /// A sentence with the operands in it.
         reason: String,
     },
+}
+
+/// The names of the arguments an op takes.
+fn known(op: Opcode) -> String {
+    let names: Vec<&str> = ops::spec(op).map_or(&[][..], |spec| spec.args).iter().map(|a| a.name).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
 /// An op and the function it stands in.
@@ -72,7 +86,7 @@ impl<'a> Call<'a> {
         CallError::Invalid { op: self.code(), reason: reason.into() }
     }
 
-    fn kind(&self, arg: &str, expected: &'static str) -> CallError {
+    pub(crate) fn kind(&self, arg: &str, expected: &'static str) -> CallError {
         CallError::Kind { op: self.code(), arg: arg.into(), expected }
     }
 

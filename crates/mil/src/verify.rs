@@ -1,6 +1,8 @@
 //! The gate between a program someone wrote and one that engines accept.
 
-use crate::{Call, CallError, Constant, Function, Op, Opcode, Operand, Program, TensorType, ValueId, infer};
+use crate::{
+    Call, CallError, Constant, Function, Op, Opcode, Operand, Opset, Program, TensorType, ValueId, infer, ops,
+};
 
 /// A program that passed [`verify`]. Engines take nothing else, so they need not check again.
 #[derive(Clone, Debug)]
@@ -74,6 +76,20 @@ pub enum VerifyError {
         result: String,
         /// What is wrong.
         source: CallError,
+    },
+    /// An op that came with a later op set than the function's.
+    #[error("function `{function}`, `{result}`: `{op}` came with {}, but the function is written against {}", since.name(), opset.name())]
+    Opset {
+        /// The function.
+        function: String,
+        /// The first result of the op.
+        result: String,
+        /// The op.
+        op: Opcode,
+        /// The op set it came with.
+        since: Opset,
+        /// The op set of the function.
+        opset: Opset,
     },
     /// A result is declared with another type than the op gives.
     #[error("function `{function}`: `{result}` is declared as {declared}, but `{op}` gives {inferred}")]
@@ -236,6 +252,15 @@ impl<'a> Checker<'a> {
     fn results(&mut self, op: &Op) {
         let f = self.function;
         let first = op.results.first().map_or("?", |r| f.name_of(*r));
+        if let Some(since) = ops::spec(op.code).map(|spec| spec.since).filter(|since| *since > f.opset) {
+            self.errors.push(VerifyError::Opset {
+                function: f.name.clone(),
+                result: first.into(),
+                op: op.code,
+                since,
+                opset: f.opset,
+            });
+        }
         match infer::result_types(Call::new(f, op)) {
             Err(source) => {
                 self.errors.push(VerifyError::Call {
@@ -352,5 +377,54 @@ mod tests {
         assert!(matches!(errors[0], VerifyError::Undefined { .. }), "{errors:?}");
         assert!(matches!(errors[1], VerifyError::ResultType { .. }), "{errors:?}");
         assert!(matches!(errors[2], VerifyError::NoOutputs { .. }), "{errors:?}");
+    }
+
+    #[test]
+    fn an_op_newer_than_the_op_set_is_an_error() {
+        let mut f = doubled();
+        f.ops[1].code = Opcode::Silu;
+        f.ops[1].args.retain(|(name, _)| name == "x");
+        assert_eq!(check(&f), []);
+        f.ops[1].code = Opcode::ConstexprBlockwiseShiftScale;
+        f.opset = Opset::Ios17;
+        let errors = check(&f);
+        assert_eq!(
+            errors[0].to_string(),
+            "function `main`, `mul`: `constexpr_blockwise_shift_scale` came with ios18, but the function is written \
+             against ios17"
+        );
+        assert_eq!(errors[0].code().to_string(), "MIL0208");
+    }
+
+    #[test]
+    fn arguments_an_op_does_not_have_are_errors() {
+        let mut f = doubled();
+        f.ops[1].args.push(("z".into(), ValueId(0).into()));
+        let errors = check(&f);
+        assert!(errors[0].to_string().ends_with("`mul` has no argument `z`; it takes x, y"), "{errors:?}");
+    }
+
+    #[test]
+    fn every_argument_is_checked_not_the_first_tensor_alone() {
+        let source = |opset: &str, gamma: &str, epsilon: &str| {
+            format!(
+                "program(1.3) {{ func main<{opset}>(tensor<fp16, [1, 4, 1, 8]> x) {{ tensor<fp16, [1, 4, 1, 8]> y = \
+                 layer_norm(x = x, axes = tensor<int32, [1]>([3]), gamma = {gamma}, epsilon = {epsilon}); }} -> (y); }}"
+            )
+        };
+        let wrong = |opset: &str, gamma: &str, epsilon: &str| {
+            let parsed = crate::text::parse(&source(opset, gamma, epsilon)).unwrap_or_else(|e| panic!("{e}"));
+            verify(parsed.program).err().map(|errors| errors[0].to_string())
+        };
+        let half = "tensor<fp16, [8]>([1, 1, 1, 1, 1, 1, 1, 1])";
+        let single = half.replace("fp16", "fp32");
+        assert_eq!(wrong("ios16", half, "fp16(0.1)"), None);
+        assert_eq!(wrong("ios17", &single, "fp16(0.1)"), None);
+        let old = wrong("ios16", &single, "fp16(0.1)").unwrap();
+        assert!(old.contains("gamma is fp32, but x is fp16; before ios17"), "{old}");
+        let int = wrong("ios18", &half.replace("fp16", "int32"), "fp16(0.1)").unwrap();
+        assert!(int.contains("gamma is tensor<int32, [8]>, but x is fp16"), "{int}");
+        let text = wrong("ios18", half, "string(\"a\")").unwrap();
+        assert!(text.contains("`epsilon` of `layer_norm` must be a constant number"), "{text}");
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use ferrane_mil::diagnostic::Code;
+
 /// Something Core ML models may have that programs of `ferrane-mil` cannot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Feature {
@@ -111,6 +113,17 @@ pub enum PackageError {
         /// The most there can be.
         limit: u64,
     },
+    /// A model file of so many messages that they would fill the memory.
+    #[error(
+        "`{}` has more than {limit} messages, which would take more than 1 GiB; no model needs as many",
+        path.display()
+    )]
+    TooMany {
+        /// The file.
+        path: PathBuf,
+        /// The most there can be.
+        limit: usize,
+    },
     /// The model file is no Core ML protobuf.
     #[error("`{}` is not a readable model file: {reason}", path.display())]
     Protobuf {
@@ -176,6 +189,22 @@ pub enum PackageError {
 }
 
 impl PackageError {
+    /// The stable number of this kind of error.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Io { .. } => Code::PACKAGE_IO,
+            Self::NotAModel { .. } | Self::Manifest { .. } | Self::Protobuf { .. } => Code::PACKAGE,
+            Self::Path { .. } => Code::PACKAGE_PATH,
+            Self::TooLarge { .. } | Self::TooMany { .. } => Code::PACKAGE_TOO_LARGE,
+            Self::Kind { .. } => Code::PACKAGE_KIND,
+            Self::Unsupported { .. } => Code::PACKAGE_UNSUPPORTED,
+            Self::UnknownOps { .. } => Code::PACKAGE_OPS,
+            Self::Invalid { .. } => Code::PACKAGE_INVALID,
+            Self::Weight { .. } => Code::PACKAGE_WEIGHT,
+            Self::Exists { .. } => Code::PACKAGE_EXISTS,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { action, path: path.into(), source }
     }

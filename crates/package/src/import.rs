@@ -9,10 +9,9 @@ use prost::encoding::{DecodeContext, decode_key, skip_field};
 use crate::layout::{model_file, read_limited};
 use crate::program::read::read_program;
 use crate::proto::model::{Model, OTHER_KINDS};
-use crate::{Description, Metadata, PackageError, Weights, weights};
+use crate::{Description, Metadata, PackageError, Weights, budget, weights};
 
-/// The largest model file read or written. Weights are in a file of their own, so honest ones have some megabytes; the
-/// messages of a hostile one, all of them empty, take sixty times the bytes in memory.
+/// The largest model file read or written. Weights are in a file of their own, so honest ones have some megabytes.
 pub(crate) const MODEL_LIMIT: u64 = 1 << 29;
 
 /// A model that was read.
@@ -55,6 +54,7 @@ pub fn import_bytes(bytes: &[u8], weights: Weights) -> Result<Imported, PackageE
 
 fn read(file: &Path, bytes: &[u8], weights: Weights) -> Result<Imported, PackageError> {
     refuse_other_kinds(file, bytes)?;
+    budget::check(file, bytes)?;
     let model = Model::decode(bytes).map_err(|e| unreadable(file, e))?;
     let Some(program) = model.ml_program else {
         return Err(PackageError::NotAModel { path: file.into(), reason: "it holds no model".into() });

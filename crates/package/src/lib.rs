@@ -10,6 +10,7 @@
 //! MIL has more than [`ferrane_mil`] can say. Dimensions without a fixed extent, states and control flow are refused by a
 //! [`PackageError::Unsupported`] that names the feature and the place.
 
+mod budget;
 mod description;
 mod error;
 mod export;

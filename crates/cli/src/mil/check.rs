@@ -106,7 +106,7 @@ pub(crate) fn check_model(model: &Model, chip: Option<Chip<'_>>) -> Diagnostics 
     let mut all = Diagnostics::new();
     let text = model.text.as_ref();
     all.0.extend(text.iter().flat_map(|t| t.warnings.iter().cloned()));
-    all.0.extend(model.warnings.iter().map(|w| Diagnostic::warning(Code::WEIGHT_FILE, w)));
+    all.0.extend(model.warnings.iter().map(|w| Diagnostic::warning(Code::PACKAGE_INVALID, w)));
     let map = text.map(|t| &t.map);
     match verify(model.program.clone()) {
         Err(errors) => all.0.extend(Diagnostics::of_verifier(&errors, &model.program, map)),
@@ -127,9 +127,9 @@ fn check_weights(model: &Model, verified: &Verified, all: &mut Diagnostics) {
     let files = FolderWeights::new(&model.folder);
     for (index, function) in verified.program().functions.iter().enumerate() {
         for (value, blob, ty) in function.weights() {
-            let Err(why) = files.check(blob, ty) else { continue };
+            let Err((code, why)) = files.check(blob, ty) else { continue };
             let name = function.name_of(value);
-            let d = Diagnostic::error(Code::WEIGHT_FILE, format!("the weight `{name}`: {why}"));
+            let d = Diagnostic::error(code, format!("the weight `{name}`: {why}"));
             let span = model.text.as_ref().and_then(|t| t.map.function(index)?.value(value));
             all.push(match span {
                 Some(span) => d.label(span, ""),

@@ -18,9 +18,16 @@ pub(crate) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Print the page of the documentation, docs/ops.md
+    #[arg(long, conflicts_with_all = ["json", "op"])]
+    markdown: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    if args.markdown {
+        write!(io::stdout(), "{}", ops::markdown())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let rows: Vec<&OpSpec> = match &args.op {
         Some(name) => vec![Opcode::from_name(name).and_then(ops::spec).ok_or_else(|| unknown(name))?],
         None => ops::all().collect(),

@@ -93,12 +93,17 @@ fn is_package(path: &Path) -> bool {
 }
 
 fn load_package(path: &Path) -> Result<Model, LoadError> {
-    let imported = ferrane_package::import(path).map_err(Failure::failed)?;
+    let imported = ferrane_package::import(path).map_err(coded)?;
     let folder = match imported.weights {
         ferrane_package::Weights::Folder(folder) => folder,
         ferrane_package::Weights::Memory(_) => path.to_path_buf(),
     };
     Ok(Model { program: imported.program, folder, text: None, warnings: imported.warnings })
+}
+
+/// A package's error with the number that `ferrane mil explain` takes.
+pub(crate) fn coded(error: ferrane_package::PackageError) -> Failure {
+    Failure::Failed(format!("{error} [{}]", error.code()))
 }
 
 fn load_text(path: &Path) -> Result<Model, LoadError> {

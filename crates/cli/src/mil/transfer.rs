@@ -73,7 +73,7 @@ pub(crate) fn export(args: &Export) -> Result<ExitCode, Failure> {
     let options = ExportOptions { overwrite: args.overwrite, ..ExportOptions::default() };
     let written =
         ferrane_package::export(program.program(), &Weights::Folder(model.folder), &args.out, &options)
-            .map_err(Failure::failed)?;
+            .map_err(source::coded)?;
     writeln!(
         io::stdout(),
         "{}: {} weights, {} bytes",

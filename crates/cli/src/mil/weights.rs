@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use ferrane_mil::blob::{self, BlobFile};
+use ferrane_mil::blob::{self, BlobError, BlobFile};
+use ferrane_mil::diagnostic::Code;
 use ferrane_mil::{BlobRef, Function, Program, TensorType};
 
 /// The bytes of a file, or why they cannot be had.
@@ -53,10 +54,15 @@ impl FolderWeights {
     }
 
     /// Checks that a weight is there with its type and size.
-    pub(crate) fn check(&self, blob: &BlobRef, ty: &TensorType) -> Result<(), String> {
-        let bytes = self.file(&blob.path)?;
-        let file = BlobFile::parse(&bytes).map_err(|e| format!("`{}`: {e}", blob.path))?;
-        file.chunk(blob.offset, ty).map(|_| ()).map_err(|e| format!("`{}`: {e}", blob.path))
+    ///
+    /// # Errors
+    /// The diagnostic's code, and what is wrong.
+    pub(crate) fn check(&self, blob: &BlobRef, ty: &TensorType) -> Result<(), (Code, String)> {
+        let coded = |e: BlobError| (e.code(), format!("`{}`: {e}", blob.path));
+        blob::resolve(&self.folder, &blob.path).map_err(|e| (e.code(), e.to_string()))?;
+        let bytes = self.file(&blob.path).map_err(|why| (Code::WEIGHT_FILE, why))?;
+        let file = BlobFile::parse(&bytes).map_err(coded)?;
+        file.chunk(blob.offset, ty).map(drop).map_err(coded)
     }
 
     /// The elements of a weight.

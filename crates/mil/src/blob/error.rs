@@ -1,6 +1,6 @@
 //! What can be wrong with a weight file.
 
-use crate::{DType, TensorType};
+use crate::{DType, TensorType, diagnostic::Code};
 
 /// Why a weight file or a chunk of it cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -184,6 +184,33 @@ pub enum BlobError {
     /// Writing failed.
     #[error("the weight file could not be written: {0}")]
     Io(#[from] std::io::Error),
+}
+
+impl BlobError {
+    /// The stable number of this kind of error.
+    pub fn code(&self) -> Code {
+        match self {
+            BlobError::TooShort { .. } | BlobError::MissingHeader | BlobError::Version { .. } => {
+                Code::BLOB_HEADER
+            }
+            BlobError::OutOfFile { .. } | BlobError::Sentinel { .. } => Code::BLOB_OFFSET,
+            BlobError::OffsetOfData { .. } => Code::BLOB_OFFSET_OF_DATA,
+            BlobError::TypeCode { .. }
+            | BlobError::DataInMetadata { .. }
+            | BlobError::DataOutOfFile { .. }
+            | BlobError::Padding { .. }
+            | BlobError::Overlap { .. }
+            | BlobError::Count { .. } => Code::BLOB_METADATA,
+            BlobError::UnfilledMetadata { .. } => Code::BLOB_UNFILLED,
+            BlobError::Type { .. } => Code::BLOB_TYPE,
+            BlobError::Size { .. } => Code::BLOB_SIZE,
+            BlobError::NotStorable { .. } | BlobError::Range { .. } | BlobError::Data { .. } => {
+                Code::BLOB_WRITE
+            }
+            BlobError::Path { .. } => Code::BLOB_PATH,
+            BlobError::Io(_) => Code::WEIGHT_FILE,
+        }
+    }
 }
 
 /// Something in a weight file that is wrong but that readers put up with.

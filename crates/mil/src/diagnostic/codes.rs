@@ -1,7 +1,7 @@
 //! Every diagnostic there is, with an explanation of each.
 //!
 //! Numbers are stable: a code is never given another meaning and never reused. 1–99 are the text's, 100–199 names and
-//! literals, 200–499 the verifier's, 500–599 weight files', 600–699 rules of
+//! literals, 200–499 the verifier's, 500–599 weight files' and packages', 600–699 rules of
 //! chips.
 
 use std::fmt;
@@ -151,10 +151,73 @@ codes! {
         "The op belongs to MIL, but its arguments and result are not known here, so a program that uses it can be read and \
          printed but neither checked nor run.";
 
-    // Weight files.
+    TOO_NEW = 208, "op newer than the op set",
+        "A function may only use ops of the op set it is written against, `func main<ios17>`, and of earlier ones. Name a \
+         later op set (the model then needs a later system), or write the op with older ones. `ferrane mil ops` tells what \
+         came when. Arguments that an op was given later are not told apart.";
+    UNKNOWN_ARGUMENT = 209, "argument the op does not have",
+        "An argument has a name that the op does not know: a typing mistake, or an argument of another op. \
+         `ferrane mil ops NAME` lists the arguments of an op.";
+
+    // Weight files and packages.
     WEIGHT_FILE = 500, "weight that cannot be read",
         "A BLOBFILE names a file in the folder of the text (`@model_path/`) and the offset of a chunk's 64-byte metadata in it. \
          The file must be there, must not lie outside that folder, and the chunk must have the type and size of the constant.";
+    BLOB_HEADER = 501, "weight file without its header",
+        "A weight file begins with 64 bytes: the number of chunks and the version, 2, each a 32-bit number, then zeros. The \
+         file is cut off, is of another version, or begins with the metadata of a chunk (0xDEADBEEF), as files do whose \
+         writer left out the header.";
+    BLOB_OFFSET = 502, "no chunk at the offset",
+        "The offset in a BLOBFILE is that of a chunk's 64 bytes of metadata, which begin with 0xDEADBEEF; \
+         the first is at 64. There is no chunk where this one points.";
+    BLOB_OFFSET_OF_DATA = 503, "offset of the data instead of the metadata",
+        "The offset in a BLOBFILE is that of a chunk's metadata. This one points at the chunk's data, 64 bytes further on: \
+         the compiler would read weights as metadata. Subtract 64.";
+    BLOB_METADATA = 504, "damaged chunk metadata",
+        "A chunk's metadata are: 0xDEADBEEF, the element type's code (32 bits each), the bytes of data, the offset of the \
+         data, the unused bits of the last byte (64 bits each). One of these cannot be: an unknown type, data outside the \
+         file or in the metadata, chunks that overlap, more chunks counted than there are.";
+    BLOB_UNFILLED = 505, "chunk metadata that were not filled in",
+        "Some writers put one byte at position 10 of the metadata and nothing else: the size then reads as 512 KiB or 1 MiB \
+         whatever the data is, and the data offset as 0. Write the size as a 64-bit number at 8 and the data offset at 16.";
+    BLOB_TYPE = 506, "weight of another element type",
+        "The chunk's element type is another one than the constant's. Mend the type in the text, or write the file again; \
+         files that label int8 data as fp16 exist.";
+    BLOB_SIZE = 507, "weight of another size",
+        "The chunk has not as many elements as the constant's shape. Mend the shape in the text or the offset, or write the \
+         file again.";
+    BLOB_WRITE = 508, "weight that cannot be written",
+        "Weight files hold fp16, bf16, fp32, fp8 and integers of 1 to 32 bits, each within the range of its type. Bools, \
+         strings and 64-bit numbers have to stay in the text.";
+    BLOB_PATH = 509, "weight path that leaves the folder",
+        "Paths of weight files begin with `@model_path/`, the folder of the text, and stay inside it: no `..`, no absolute \
+         path, no drive. This protects whoever runs a program of unknown origin.";
+    PACKAGE = 520, "not a Core ML model",
+        "A model is a folder `.mlpackage` with `Manifest.json` and what that names, or a file `.mlmodel`. This is neither, or \
+         its manifest or model file cannot be read.";
+    PACKAGE_KIND = 521, "model of another kind than ML program",
+        "Only ML programs hold MIL. A neural network or a tree ensemble has to be converted again from its original, with \
+         `convert_to=\"mlprogram\"`.";
+    PACKAGE_UNSUPPORTED = 522, "package uses what cannot be represented",
+        "Programs here have known shapes and neither states nor control flow. The message names what is in the way and how to \
+         convert the model without it.";
+    PACKAGE_OPS = 523, "package with unknown ops",
+        "The package uses ops that are no ops of MIL known here: newer ones or custom ones.";
+    PACKAGE_INVALID = 524, "package that contradicts itself",
+        "A value is missing, is defined twice or is not what its type says. The package was damaged or written by a program \
+         with a mistake.";
+    PACKAGE_WEIGHT = 525, "weight of a package that cannot be read",
+        "A weight is not where the program says, or is not of the type and size it says. The weight file probably belongs to \
+         another version of the model.";
+    PACKAGE_PATH = 526, "path that leads out of the package",
+        "A path in the manifest leads out of the package, or to something that is no file. It is not followed.";
+    PACKAGE_TOO_LARGE = 527, "model file too large",
+        "A model file may have 512 MiB, and as many messages as take 1 GiB in memory: weights are in a file of their own, and \
+         honest models stay far below.";
+    PACKAGE_EXISTS = 528, "package that is there already",
+        "Something has the name of the package that is to be written. `--overwrite` replaces it.";
+    PACKAGE_IO = 529, "package that the system does not let read or write",
+        "The operating system refused; the message says what it said.";
 
     // Rules of chips.
     CHIP_RULE = 600, "rule of a chip",

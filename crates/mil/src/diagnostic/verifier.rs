@@ -13,6 +13,7 @@ impl VerifyError {
             VerifyError::ConstantKind { .. } | VerifyError::Constant { .. } => Code::CONSTANT_ELEMENTS,
             VerifyError::Call { source, .. } => source.code(),
             VerifyError::ResultType { .. } => Code::RESULT_TYPE,
+            VerifyError::Opset { .. } => Code::TOO_NEW,
             VerifyError::NoOutputs { .. } => Code::NO_OUTPUTS,
             VerifyError::TooLarge { .. } => Code::SHAPE_OVERFLOW,
         }
@@ -29,9 +30,9 @@ impl VerifyError {
             | VerifyError::ConstantKind { function, name, .. }
             | VerifyError::Constant { function, name, .. }
             | VerifyError::TooLarge { function, name, .. } => Some((function, Some(name))),
-            VerifyError::Call { function, result, .. } | VerifyError::ResultType { function, result, .. } => {
-                Some((function, Some(result)))
-            }
+            VerifyError::Call { function, result, .. }
+            | VerifyError::Opset { function, result, .. }
+            | VerifyError::ResultType { function, result, .. } => Some((function, Some(result))),
         }
     }
 }
@@ -42,6 +43,7 @@ impl CallError {
         match self {
             CallError::UnknownOp(_) | CallError::ParsedOnly(_) => Code::NOT_IN_CATALOGUE,
             CallError::Missing { .. } => Code::MISSING_ARGUMENT,
+            CallError::UnknownArgument { .. } => Code::UNKNOWN_ARGUMENT,
             CallError::Kind { .. } => Code::ARGUMENT_KIND,
             CallError::Invalid { .. } => Code::ARGUMENT_FIT,
         }
@@ -63,16 +65,20 @@ fn diagnostic(error: &VerifyError, program: &Program, map: Option<&SourceMap>) -
     });
     let Some((function, spans, value)) = found else { return d };
     let place = match (error, value) {
-        (VerifyError::Call { source, .. }, Some(result)) => call_place(function, spans, result, source),
+        (VerifyError::Call { source, .. }, Some(result)) => call_place(function, spans, result, Some(source)),
+        (VerifyError::Opset { .. }, Some(result)) => call_place(function, spans, result, None),
         (_, Some(value)) => function.find(value).and_then(|v| spans.value(v)).map(|s| (s, String::new())),
         _ => None,
     };
     let (span, remark) = place.unwrap_or((spans.name, String::new()));
     d = d.label(span, remark);
-    if let VerifyError::ResultType { inferred, .. } = error {
-        d = d.help(format!("declare it `{inferred}`"));
+    match error {
+        VerifyError::ResultType { inferred, .. } => d.help(format!("declare it `{inferred}`")),
+        VerifyError::Opset { since, .. } => {
+            d.help(format!("write `func {}<{}>`, or do without the op", function.name, since.name()))
+        }
+        _ => d,
     }
-    d
 }
 
 /// The argument that is wrong, or the statement.
@@ -80,11 +86,13 @@ fn call_place(
     function: &Function,
     spans: &FunctionSpans,
     result: &str,
-    error: &CallError,
+    error: Option<&CallError>,
 ) -> Option<(Span, String)> {
     let at = function.ops.iter().position(|op| op.results.iter().any(|r| function.name_of(*r) == result))?;
     let argument = match error {
-        CallError::Kind { arg, .. } => function.ops[at].args.iter().position(|(name, _)| name == arg),
+        Some(CallError::Kind { arg, .. } | CallError::UnknownArgument { arg, .. }) => {
+            function.ops[at].args.iter().position(|(name, _)| name == arg)
+        }
         _ => None,
     };
     let span = argument.and_then(|arg| spans.arg(at, arg)).or_else(|| spans.code(at))?;

@@ -140,12 +140,10 @@ pub fn differentiate(f: &Function, wrt: &[ValueId]) -> Result<Joint, DiffError> 
             reached |= tape.finish(r).map_err(unsupported)?.is_some();
         }
         if reached && op.uses().any(|v| tape.active(v)) {
-            match rule(&mut tape, call).map_err(unsupported)? {
-                Rule::Applied => {}
-                Rule::Missing => {
-                    return Err(DiffError::NoRule { op: op.code, result: result_name(f, op) });
-                }
-            }
+            let Some(rule) = rule(op.code) else {
+                return Err(DiffError::NoRule { op: op.code, result: result_name(f, op) });
+            };
+            rule(&mut tape, call).map_err(unsupported)?;
         }
     }
     collect(tape, wrt, seeds)
@@ -221,63 +219,63 @@ fn collect(mut tape: Tape<'_>, wrt: &[ValueId], seeds: Vec<(ValueId, ValueId)>) 
     Ok(Joint { function: builder.finish(&outputs), seeds, gradients, jobs, all })
 }
 
-enum Rule {
-    Applied,
-    Missing,
+/// Gives the operands of an op their share of the gradients of its results.
+type Rule = fn(&mut Tape<'_>, Call<'_>) -> Result<(), CallError>;
+
+/// Whether an op has a derivative rule.
+pub fn has_rule(code: Opcode) -> bool {
+    rule(code).is_some()
 }
 
-/// Gives the operands of `call` their share of the gradients of its results.
-fn rule(tape: &mut Tape<'_>, call: Call<'_>) -> Result<Rule, CallError> {
+fn rule(code: Opcode) -> Option<Rule> {
     use Opcode::*;
-    match call.code() {
+    let rule: Rule = match code {
         Abs | Acos | Asin | Atan | Atanh | Clip | Cos | Cosh | Erf | Exp | Exp2 | Identity | Inverse
-        | Log | Rsqrt | Sin | Sinh | Sqrt | Square | Tan | Tanh | Threshold => {
-            elementwise::unary(tape, call)?
-        }
-        Cast => elementwise::cast(tape, call)?,
+        | Log | Rsqrt | Sin | Sinh | Sqrt | Square | Tan | Tanh | Threshold => elementwise::unary,
+        Cast => elementwise::cast,
         ClampedRelu | Elu | Gelu | LeakyRelu | LinearActivation | Relu | Relu6 | ScaledTanh | Sigmoid
-        | SigmoidHard | Silu | Softplus | Softsign | ThresholdedRelu => activation::plain(tape, call)?,
-        Prelu => activation::prelu(tape, call)?,
-        SoftplusParametric => activation::softplus_parametric(tape, call)?,
-        Softmax => activation::softmax(tape, call)?,
-        Add => elementwise::add(tape, call)?,
-        Maximum | Minimum => elementwise::extreme(tape, call)?,
-        Mul => elementwise::mul(tape, call)?,
-        Pow => elementwise::pow(tape, call)?,
-        RealDiv => elementwise::real_div(tape, call)?,
-        Select => elementwise::select(tape, call)?,
-        Sub => elementwise::sub(tape, call)?,
-        Conv => linear::conv(tape, call)?,
-        Matmul => linear::matmul(tape, call)?,
+        | SigmoidHard | Silu | Softplus | Softsign | ThresholdedRelu => activation::plain,
+        Prelu => activation::prelu,
+        SoftplusParametric => activation::softplus_parametric,
+        Softmax => activation::softmax,
+        Add => elementwise::add,
+        Maximum | Minimum => elementwise::extreme,
+        Mul => elementwise::mul,
+        Pow => elementwise::pow,
+        RealDiv => elementwise::real_div,
+        Select => elementwise::select,
+        Sub => elementwise::sub,
+        Conv => linear::conv,
+        Matmul => linear::matmul,
         ReduceL1Norm | ReduceL2Norm | ReduceLogSum | ReduceLogSumExp | ReduceMax | ReduceMean | ReduceMin
-        | ReduceProd | ReduceSum | ReduceSumSquare => reduce::reduce(tape, call)?,
-        Linear => linear::linear(tape, call)?,
-        Einsum => linear::einsum(tape, call)?,
-        ScaledDotProductAttention => linear::attention(tape, call)?,
-        ConvTranspose => window::conv_transpose(tape, call)?,
-        AvgPool => window::avg_pool(tape, call)?,
-        UpsampleNearestNeighbor => window::upsample_nearest(tape, call)?,
-        BatchNorm => norm::batch(tape, call)?,
-        InstanceNorm | LayerNorm => norm::standardise(tape, call)?,
-        L2Norm => norm::l2(tape, call)?,
-        SliceByIndex => index::slice_by_index(tape, call)?,
-        SliceUpdate => index::slice_update(tape, call)?,
-        Gather | GatherAlongAxis | GatherNd => index::gather(tape, call)?,
-        Scatter | ScatterAlongAxis | ScatterNd => index::scatter(tape, call)?,
-        Topk => index::topk(tape, call)?,
-        Cumsum => index::cumsum(tape, call)?,
-        Crop => index::crop(tape, call)?,
-        Stack => index::stack(tape, call)?,
+        | ReduceProd | ReduceSum | ReduceSumSquare => reduce::reduce,
+        Linear => linear::linear,
+        Einsum => linear::einsum,
+        ScaledDotProductAttention => linear::attention,
+        ConvTranspose => window::conv_transpose,
+        AvgPool => window::avg_pool,
+        UpsampleNearestNeighbor => window::upsample_nearest,
+        BatchNorm => norm::batch,
+        InstanceNorm | LayerNorm => norm::standardise,
+        L2Norm => norm::l2,
+        SliceByIndex => index::slice_by_index,
+        SliceUpdate => index::slice_update,
+        Gather | GatherAlongAxis | GatherNd => index::gather,
+        Scatter | ScatterAlongAxis | ScatterNd => index::scatter,
+        Topk => index::topk,
+        Cumsum => index::cumsum,
+        Crop => index::crop,
+        Stack => index::stack,
         Reverse | ReverseSequence | BandPart | DepthToSpace | SpaceToDepth | PixelShuffle
-        | PixelUnshuffle | SpaceToBatch | BatchToSpace => index::rearrange(tape, call)?,
-        Reshape | ExpandDims | Squeeze | Flatten2d | ReshapeLike => movement::reshape(tape, call)?,
-        Transpose => movement::transpose(tape, call)?,
-        Concat => movement::concat(tape, call)?,
-        SliceBySize => movement::slice_by_size(tape, call)?,
-        Split => movement::split(tape, call)?,
-        Pad => movement::pad(tape, call)?,
-        Tile => movement::tile(tape, call)?,
-        _ => return Ok(Rule::Missing),
-    }
-    Ok(Rule::Applied)
+        | PixelUnshuffle | SpaceToBatch | BatchToSpace => index::rearrange,
+        Reshape | ExpandDims | Squeeze | Flatten2d | ReshapeLike => movement::reshape,
+        Transpose => movement::transpose,
+        Concat => movement::concat,
+        SliceBySize => movement::slice_by_size,
+        Split => movement::split,
+        Pad => movement::pad,
+        Tile => movement::tile,
+        _ => return None,
+    };
+    Some(rule)
 }

@@ -12,7 +12,7 @@ pub mod pool;
 pub(crate) mod rearrange;
 
 use crate::{
-    DType, Opcode, TensorType, Type,
+    DType, Opcode, Opset, TensorType, Type,
     call::{Call, CallError},
     ops::{self, ArgKind, Domain, OpSpec},
 };
@@ -27,6 +27,7 @@ pub fn result_types(call: Call<'_>) -> Result<Vec<Type>, CallError> {
     if !spec.executed {
         return declared(call);
     }
+    check_arguments(call, spec)?;
     check_domain(call, spec)?;
     let one = |t: TensorType| Ok(vec![Type::Tensor(t)]);
     let all = |ts: Vec<TensorType>| Ok(ts.into_iter().map(Type::Tensor).collect());
@@ -132,6 +133,35 @@ fn declared(call: Call<'_>) -> Result<Vec<Type>, CallError> {
     }
 }
 
+/// Checks that the op has the arguments it is given, and that they are of their kinds.
+fn check_arguments(call: Call<'_>, spec: &OpSpec) -> Result<(), CallError> {
+    for (name, _) in &call.op.args {
+        let Some(arg) = spec.arg(name) else {
+            return Err(CallError::UnknownArgument { op: call.code(), arg: name.to_string() });
+        };
+        match arg.kind {
+            ArgKind::Tensor | ArgKind::Tensors => {
+                if arg.kind == ArgKind::Tensor {
+                    call.operand(name)?;
+                }
+                if call.tensors(arg.name)?.iter().any(|ty| ty.dtype == DType::String) {
+                    return Err(call.kind(name, "a tensor of numbers or truth values"));
+                }
+            }
+            // Shapes and the like may be computed where inference can tell what they come to.
+            ArgKind::Int | ArgKind::Ints
+                if call.operand(name)?.is_some_and(|o| call.function.constant(o).is_none()) => {}
+            ArgKind::Int => drop(call.int(arg.name)?),
+            ArgKind::Ints => drop(call.ints(arg.name)?),
+            ArgKind::Bool => drop(call.bool(arg.name)?),
+            ArgKind::Bools => drop(call.bools(arg.name)?),
+            ArgKind::Float => drop(call.float(arg.name)?),
+            ArgKind::Str => drop(call.string(arg.name)?),
+        }
+    }
+    Ok(())
+}
+
 /// Checks the elements of the first tensor argument against the catalogue.
 fn check_domain(call: Call<'_>, spec: &OpSpec) -> Result<(), CallError> {
     let tensors = |kind| matches!(kind, ArgKind::Tensor | ArgKind::Tensors);
@@ -146,6 +176,30 @@ fn check_domain(call: Call<'_>, spec: &OpSpec) -> Result<(), CallError> {
         };
         if !fits {
             return Err(call.invalid(format!("{} is {ty}, but only {wanted} are taken; cast it", arg.name)));
+        }
+    }
+    match spec.domain {
+        Domain::Floats => check_parameters(call, spec, arg.name),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that the other tensors of an op on floating-point numbers are such too, and before iOS 17 of the same type.
+fn check_parameters(call: Call<'_>, spec: &OpSpec, first: &'static str) -> Result<(), CallError> {
+    let Some(x) = call.tensors(first)?.first().map(|t| t.dtype) else { return Ok(()) };
+    // Masks may be bool, zero points are integers: their ops look at them.
+    let plain = |name| !["attn_mask", "zero_point"].contains(&name);
+    let others = spec.args.iter().filter(|a| a.kind == ArgKind::Tensor && a.name != first && plain(a.name));
+    for other in others.filter(|a| call.has(a.name)) {
+        let ty = call.tensor(other.name)?;
+        if !ty.dtype.is_float() {
+            return Err(call.invalid(format!("{} is {ty}, but {first} is {x}; cast it", other.name)));
+        }
+        if ty.dtype != x && call.function.opset < Opset::Ios17 {
+            return Err(call.invalid(format!(
+                "{} is {}, but {first} is {x}; before ios17 they must be of one type: cast it",
+                other.name, ty.dtype
+            )));
         }
     }
     Ok(())

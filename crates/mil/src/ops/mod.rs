@@ -7,9 +7,12 @@ mod elementwise;
 mod linear;
 mod movement;
 mod order;
+mod page;
 mod rest;
 
 use std::sync::LazyLock;
+
+pub use page::markdown;
 
 use crate::{Opcode, Opset};
 

@@ -1,13 +1,12 @@
 //! Constant folding.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use half::{bf16, f16};
 
 use super::PassError;
-use crate::interp::{self, Tensor};
-use crate::{Constant, DType, Data, Function, Op, Opcode, Payload, TensorType, ValueId};
+use crate::interp::{SingleOp, Tensor};
+use crate::{Call, Constant, DType, Data, Function, Op, Opcode, Payload, TensorType, ValueId};
 
 /// Results of more elements than this stay computed: the text would grow more than the program shrinks.
 const MOST: usize = 1 << 16;
@@ -40,19 +39,11 @@ fn has_data(dtype: DType) -> bool {
     !matches!(dtype, DType::String | DType::Fp8E4M3 | DType::Fp8E5M2)
 }
 
-/// The results of one op of constants, by interpreting a function that has nothing else.
+/// The results of one op of constants.
 fn evaluate(f: &Function, op: &Op) -> Option<Vec<Constant>> {
-    let mut alone = f.clone();
-    alone.inputs.clear();
-    let operands: Vec<ValueId> = op.uses().collect();
-    alone.ops.retain(|o| o.code == Opcode::Const && operands.contains(&o.result()));
-    alone.ops.push(op.clone());
-    alone.outputs = op.results.clone();
-    super::dce::compact(&mut alone);
-    let options = interp::Options { round_to_dtype: true, ..interp::Options::default() };
-    let values = interp::interpret(&alone, &HashMap::new(), &|_, _| None, options).ok()?;
-    let results = alone.outputs.iter().map(|&v| constant(alone.tensor_type(v)?, values.get(v)?));
-    results.collect()
+    let alone = SingleOp::new(Call::new(f, op)).ok()?;
+    let tensors = alone.compute(Vec::new(), true).ok()?;
+    tensors.iter().zip(alone.results()).map(|(tensor, ty)| constant(ty, tensor)).collect()
 }
 
 /// A tensor of the interpreter as a constant of its type.

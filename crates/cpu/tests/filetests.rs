@@ -119,7 +119,9 @@ fn compare(source: &str, found: &Diagnostics) -> Result<(), String> {
             (Severity::Note, "// note: "),
         ];
         for (severity, mark) in marks {
-            if let Some((_, text)) = line.split_once(mark) {
+            // Several may stand on a line.
+            for text in line.split(mark).skip(1) {
+                let text = text.split(" // ").next().unwrap_or(text);
                 let (code, message) = text.split_once(' ').unwrap_or((text, ""));
                 expected.push((i + 1, severity, code.trim().to_owned(), message.trim().to_owned()));
             }

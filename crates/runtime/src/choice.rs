@@ -6,46 +6,28 @@ use ferrane_model::{
     plan::{Plan, PlanKind},
     stage::Tokens,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{RuntimeError, WeightsMode, cost::cheapest};
 
 /// A plan by name, or the one that the profile's cost model makes cheapest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PlanChoice {
-    /// This one.
-    Named(PlanKind),
+    /// [`PlanKind::Six`]
+    #[default]
+    Six,
+    /// [`PlanKind::Extras`]
+    Extras,
+    /// [`PlanKind::Fused`]
+    Fused,
+    /// [`PlanKind::FusedRecompute`]
+    FusedRecompute,
     /// The cheapest; the published one where the profile has no figures to choose by.
     Auto,
 }
 
-impl Default for PlanChoice {
-    fn default() -> Self {
-        PlanChoice::Named(PlanKind::Six)
-    }
-}
-
 impl PlanChoice {
-    /// The choice of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        match name {
-            "auto" => Some(PlanChoice::Auto),
-            _ => PlanKind::parse(name).map(PlanChoice::Named),
-        }
-    }
-
-    /// The name.
-    pub fn name(self) -> &'static str {
-        match self {
-            PlanChoice::Named(kind) => kind.name(),
-            PlanChoice::Auto => "auto",
-        }
-    }
-
-    /// Every name.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        PlanKind::ALL.map(PlanKind::name).into_iter().chain(["auto"])
-    }
-
     /// The plan for a model on the chip of `profile`.
     ///
     /// # Errors
@@ -58,7 +40,10 @@ impl PlanChoice {
         mode: WeightsMode,
     ) -> Result<Plan, RuntimeError> {
         let kind = match self {
-            PlanChoice::Named(kind) => kind,
+            PlanChoice::Six => PlanKind::Six,
+            PlanChoice::Extras => PlanKind::Extras,
+            PlanChoice::Fused => PlanKind::Fused,
+            PlanChoice::FusedRecompute => PlanKind::FusedRecompute,
             PlanChoice::Auto => match cheapest(config, tokens, profile, mode) {
                 Ok((layer, head, _)) => return Ok(Plan::of(layer, head, config, tokens)?),
                 Err(RuntimeError::Cost { .. }) => PlanKind::Six,
@@ -66,5 +51,17 @@ impl PlanChoice {
             },
         };
         Ok(Plan::new(kind, config, tokens)?)
+    }
+}
+
+impl std::fmt::Display for PlanChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            PlanChoice::Six => PlanKind::Six.name(),
+            PlanChoice::Extras => PlanKind::Extras.name(),
+            PlanChoice::Fused => PlanKind::Fused.name(),
+            PlanChoice::FusedRecompute => PlanKind::FusedRecompute.name(),
+            PlanChoice::Auto => "auto",
+        })
     }
 }

@@ -9,6 +9,7 @@
 //! This crate knows nothing of optimisers, data or files.
 
 mod baking;
+mod choice;
 mod classifier;
 mod compile;
 mod continuation;
@@ -27,6 +28,7 @@ mod training;
 mod weights;
 
 pub use baking::{BakedPiece, CompileLog};
+pub use choice::PlanChoice;
 pub use classifier::{LossError, NonFinite};
 pub use continuation::Ended;
 pub use error::RuntimeError;

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use ferrane_engine::{Clock, Engine};
-use ferrane_model::{
-    ParamKind, ParamTable, Parameters,
-    plan::{Plan, PlanError, PlanKind},
-    stage::Tokens,
+use ferrane_model::{ParamKind, ParamTable, Parameters, stage::Tokens};
+use ferrane_runtime::{
+    LossError, Overflow, PlanChoice, RuntimeError, TrainingModel, Weights, WeightsMode, Write,
 };
-use ferrane_runtime::{LossError, Overflow, RuntimeError, TrainingModel, Weights, WeightsMode, Write};
 
 use crate::{
     checkpoint::{Tensors, TensorsMut},
@@ -38,6 +36,8 @@ pub struct StepSettings {
     pub loss_scale: LossScaleConfig,
     /// Where kernels have their weights.
     pub weights: WeightsMode,
+    /// How layers are cut into kernels.
+    pub plan: PlanChoice,
     /// Programs this process may compile; what the engine says if none.
     pub compile_budget: Option<usize>,
 }
@@ -73,9 +73,6 @@ pub enum TrainError {
     /// The model cannot be compiled or run.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
-    /// The plan cannot be made for this model.
-    #[error("plan: {0}")]
-    Plan(#[from] PlanError),
     /// An optimiser setting makes no sense.
     #[error(transparent)]
     Optim(#[from] OptimError),
@@ -162,7 +159,8 @@ impl Trainer {
         let optimiser = Optimiser::new(settings.optimiser, table.len(), &decayed.collect::<Vec<_>>())?;
         let len = table.len();
         let second_moments = if settings.optimiser.has_second_moments() { len } else { 0 };
-        let plan = Plan::new(PlanKind::Six, parameters.config(), settings.tokens)?;
+        let plan =
+            settings.plan.plan(parameters.config(), settings.tokens, engine.profile(), settings.weights)?;
         let weights = Weights::new(parameters);
         let mut model =
             TrainingModel::with_mode(Arc::clone(&engine), weights, plan, threads, settings.weights)?;

@@ -39,6 +39,7 @@ fn trainer(engine: Arc<dyn Engine>, loss_scale: LossScaleConfig, threads: usize)
         .unwrap(),
         loss_scale,
         weights: ferrane_train::run::WeightsMode::Streamed,
+        plan: ferrane_train::run::PlanChoice::Six,
         compile_budget: None,
     };
     Trainer::new(engine, parameters, settings, threads).unwrap()

@@ -91,6 +91,7 @@ fn trainer(engine: Arc<dyn Engine>, loss_scale: LossScaleConfig) -> Trainer {
         .unwrap(),
         loss_scale,
         weights: WeightsMode::Streamed,
+        plan: ferrane_train::run::PlanChoice::Six,
         compile_budget: None,
     };
     Trainer::new(engine, parameters, settings, 1).unwrap()

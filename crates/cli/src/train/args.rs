@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{CommandFactory as _, Parser, value_parser};
 use ferrane_model::config::RopeScaling;
 use ferrane_train::data::Order;
-use ferrane_train::run::{EngineChoice, Numerics, OptimizerKind, WeightsMode};
+use ferrane_train::run::{EngineChoice, Numerics, OptimizerKind, PlanChoice, WeightsMode};
 use ferrane_train::schedule::Decay;
 use ferrane_train::tiny::{TinyPreset, WhileCompiling};
 use serde::de::DeserializeOwned;
@@ -154,6 +154,10 @@ pub(crate) struct Given {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) faults: Option<String>,
 
+    /// How layers are cut into kernels: six (as published), extras, fused, fused-recompute, or auto (the cheapest by the chip's cost model; `ferrane mil cost --plan all` compares them) [default: six]
+    #[arg(long, value_name = "PLAN", value_parser = parse_named::<PlanChoice>, help_heading = "Engine")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) plan: Option<PlanChoice>,
     /// Where kernels have their weights: streamed (inputs, compiled once), baked (constants, compiled again after each step; averages 10 micro-batches by default), or reload (files replaced under kernels; refused where outputs show that the engine goes on with the old ones) [default: streamed]
     #[arg(long, value_name = "streamed|baked|reload", value_parser = parse_named::<WeightsMode>, help_heading = "Engine")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -335,6 +339,7 @@ mod tests {
         assume = ["concat-ok", "slots-ok"]
         lenient = true
         faults = "eval@3"
+        plan = "fused"
         weights = "baked"
         compile-budget = 90
         preset = "tiny-mlp"
@@ -356,7 +361,7 @@ mod tests {
             --decay-ratio 0.3 --optimizer lion --momentum 0.8 --z-loss 1e-4 \
             --betas 0.8,0.9 --eps 1e-6 --weight-decay 0 --clip 0 --engine cpu --chip m4 --profile p.toml --numerics fast \
             --assume concat-ok --assume slots-ok --lenient --faults eval@3 \
-            --weights baked --compile-budget 90 --preset tiny-mlp --while-compiling half-rate --out o \
+            --plan fused --weights baked --compile-budget 90 --preset tiny-mlp --while-compiling half-rate --out o \
             --checkpoint-every 7 --keep 3 --eval-every 2 --sample-every 1 --quiet --json";
         assert_eq!(parse(flags).unwrap().given, from_file);
         let set = toml::Table::try_from(&from_file).unwrap();

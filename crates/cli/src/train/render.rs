@@ -136,7 +136,7 @@ impl<O: Write, E: Write> Renderer<O, E> {
 mod tests {
     use super::*;
     use ferrane_train::metrics::{Health, Metrics};
-    use ferrane_train::run::{ModelSummary, WeightsMode};
+    use ferrane_train::run::{ModelSummary, PlanChoice, WeightsMode};
 
     fn events() -> Vec<Event> {
         let step = |step| {
@@ -170,12 +170,12 @@ mod tests {
                 kv_heads: 2,
                 seq: 256,
                 layers: 4,
-                plan: "six",
+                plan: PlanChoice::Six,
                 kernels: 24,
                 kernels_with_weights: 20,
                 weights: WeightsMode::Streamed,
                 flops: 3_000_000,
-                engine_flops: 2_000_000,
+                engine_flops: Some(2_000_000),
             },
             train_tokens: 1_000_000,
             held_out_tokens: 50_000,

@@ -43,6 +43,33 @@ fn a_kill_at_any_step_leaves_the_model_of_an_undisturbed_run() {
     }
 }
 
+/// In every plan and weights mode, on the simulated engine; losses of all are those of the published plan but for fp16.
+#[test]
+fn a_killed_run_of_any_plan_and_weights_mode_ends_with_the_bits_of_an_undisturbed_one() {
+    let bench = Bench::new();
+    let last_loss = |run: &str| {
+        let text = bench.text(&format!("{run}/metrics.jsonl"));
+        let line: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        line["loss"].as_f64().unwrap()
+    };
+    let mut published = None;
+    for plan in ["six", "extras", "fused", "fused-recompute", "auto"] {
+        for weights in ["streamed", "baked"] {
+            let (whole, killed) = (format!("{plan}-{weights}"), format!("{plan}-{weights}-killed"));
+            let line = format!(
+                "train tiny.toml --engine sim --plan {plan} --weights {weights} --micro-batches 2 --steps 8"
+            );
+            bench.ok(&format!("{line} --out {whole} --quiet"));
+            bench.start(&format!("{line} --out {killed}")).kill_after("step", 6);
+            bench.ok(&format!("train --resume {killed} --quiet"));
+            let model = |run: &str| bench.read(&format!("{run}/{WEIGHTS}"));
+            assert!(model(&whole) == model(&killed), "{plan}, {weights}: another model");
+            let (loss, published) = (last_loss(&whole), *published.get_or_insert(last_loss(&whole)));
+            assert!((loss - published).abs() < 2e-2, "{plan}, {weights}: loss {loss}, not {published}");
+        }
+    }
+}
+
 #[test]
 fn a_run_killed_again_and_again_still_ends() {
     let bench = Bench::new();

@@ -31,6 +31,7 @@ pub(crate) fn trainer(engine: Arc<dyn Engine>, preset: Preset, tokens: Tokens, t
         .expect("valid"),
         loss_scale: LossScaleConfig::DYNAMIC,
         weights: ferrane_train::run::WeightsMode::Streamed,
+        plan: ferrane_train::run::PlanChoice::Six,
         compile_budget: None,
     };
     Trainer::new(engine, parameters, settings, threads).expect("the engine takes a preset")

@@ -18,7 +18,7 @@ mod summary;
 
 pub use error::RunError;
 pub use event::{Event, Timing};
-pub use ferrane_runtime::WeightsMode;
+pub use ferrane_runtime::{PlanChoice, WeightsMode};
 pub use folder::{RunFolder, Settings};
 pub use prepare::absolute;
 pub use session::{Ended, Host, Outcome};

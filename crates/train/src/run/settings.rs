@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ferrane_engine::Profile;
 use ferrane_model::config::RopeScaling;
 use ferrane_model::{ModelConfig, Preset};
-use ferrane_runtime::WeightsMode;
+use ferrane_runtime::{PlanChoice, WeightsMode};
 use serde::{Deserialize, Serialize};
 
 use crate::data::Order;
@@ -83,6 +83,8 @@ pub struct RunSettings {
     /// The faults the simulated engine has, as text. Those of a process that ended are over: resuming leaves them out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faults: Option<String>,
+    /// How layers are cut into kernels.
+    pub plan: PlanChoice,
     /// Where kernels have their weights.
     pub weights: WeightsMode,
     /// Programs one process compiles at most before a new one goes on; 0 for what the engine says.
@@ -255,6 +257,7 @@ impl RunSettings {
             assume: Vec::new(),
             lenient: false,
             faults: None,
+            plan: PlanChoice::Six,
             weights: WeightsMode::Streamed,
             compile_budget: 0,
             checkpoint_every: 200,

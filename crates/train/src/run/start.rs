@@ -225,6 +225,7 @@ fn step_settings(settings: &RunSettings, engine: &EngineHandle) -> Result<StepSe
         clip: settings.clip,
         schedule: settings.schedule()?,
         loss_scale: if half { LossScaleConfig::DYNAMIC } else { LossScaleConfig::FIXED },
+        plan: settings.plan,
         weights: settings.weights,
         compile_budget: (settings.compile_budget > 0).then_some(settings.compile_budget),
     })

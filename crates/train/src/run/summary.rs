@@ -1,8 +1,7 @@
 //! A model in a few numbers.
 
 use ferrane_model::flops::StepFlops;
-use ferrane_model::plan::PlanKind;
-use ferrane_runtime::{TrainingModel, WeightsMode};
+use ferrane_runtime::{PlanChoice, TrainingModel, WeightsMode};
 use serde::Serialize;
 
 use super::RunSettings;
@@ -23,7 +22,7 @@ pub struct ModelSummary {
     /// Layers.
     pub layers: usize,
     /// The plan's name.
-    pub plan: &'static str,
+    pub plan: PlanChoice,
     /// Kernels on the engine, counted for each layer.
     pub kernels: usize,
     /// Those that hold weights.
@@ -32,8 +31,8 @@ pub struct ModelSummary {
     pub weights: WeightsMode,
     /// Floating-point operations of a micro-batch.
     pub flops: u64,
-    /// Those on the engine.
-    pub engine_flops: u64,
+    /// Those on the engine, for the plan whose count was published.
+    pub engine_flops: Option<u64>,
 }
 
 impl ModelSummary {
@@ -48,12 +47,12 @@ impl ModelSummary {
             kv_heads: shape.kv_heads,
             seq: settings.seq,
             layers: shape.layers,
-            plan: PlanKind::Six.name(),
+            plan: settings.plan,
             kernels,
             kernels_with_weights,
             weights: settings.weights,
             flops: flops.total(),
-            engine_flops: flops.on_engine(),
+            engine_flops: (settings.plan == PlanChoice::Six).then(|| flops.on_engine()),
         }
     }
 }

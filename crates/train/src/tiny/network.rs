@@ -32,7 +32,7 @@ impl Network {
         let baked = |piece: &ferrane_model::plan::Piece| {
             BakedPiece::new(piece.name, &piece.function, engine.profile())
         };
-        let pieces = tiny::pieces()?;
+        let pieces = tiny::pieces().map_err(RuntimeError::from)?;
         let pieces: Arc<[BakedPiece]> = pieces.iter().map(baked).collect::<Result<_, RuntimeError>>()?;
         let ports = pieces.iter().map(BakedPiece::ports).collect::<Result<Vec<_>, _>>()?;
         // Doors that want the surfaces of a side to claim the same get that from all claiming the largest.

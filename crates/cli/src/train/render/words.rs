@@ -153,11 +153,10 @@ fn shape(model: &ModelSummary, vocab: usize) -> String {
 fn kernels(model: &ModelSummary) -> String {
     let ModelSummary { plan, kernels, kernels_with_weights, weights, flops, engine_flops, .. } = model;
     let millions = |n: u64| (n as f64 / 1e6).round();
+    let on_engine = engine_flops.map_or(String::new(), |n| format!(", {} on the engine", millions(n)));
     format!(
-        "kernels  {kernels} ({kernels_with_weights} with weights, {weights}), plan {plan}; {} MFLOP a micro-batch, {} on \
-         the engine",
-        millions(*flops),
-        millions(*engine_flops)
+        "kernels  {kernels} ({kernels_with_weights} with weights, {weights}), plan {plan}; {} MFLOP a micro-batch{on_engine}",
+        millions(*flops)
     )
 }
 

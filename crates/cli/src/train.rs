@@ -16,17 +16,22 @@ use ferrane_engine::Profile;
 use ferrane_train::run::{self, Ended, EngineChoice, EngineHandle, Event, Outcome, RunFolder, RunSettings};
 
 pub(crate) use args::Args;
+use args::Telemetry;
 
 use crate::engine;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::interrupt::Interrupt;
 use crate::profile;
-use render::{Renderer, Style};
+use render::{Published, Renderer, Style};
 use resolve::Said;
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let said = resolve::read(args)?;
-    let shown = Shown { quiet: said.given.quiet.unwrap_or(false), json: said.given.json.unwrap_or(false) };
+    let shown = Shown {
+        quiet: said.given.quiet.unwrap_or(false),
+        json: said.given.json.unwrap_or(false),
+        telemetry: said.given.telemetry,
+    };
     match said.given.resume.clone() {
         Some(root) if tiny::is_one(&root) => tiny::resume(&root, &said.given, shown),
         Some(root) => resume(&root, &said, shown),
@@ -40,6 +45,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
 struct Shown {
     quiet: bool,
     json: bool,
+    telemetry: Option<Telemetry>,
 }
 
 fn start(said: &Said, shown: Shown) -> Result<ExitCode, Failure> {
@@ -53,14 +59,16 @@ fn start(said: &Said, shown: Shown) -> Result<ExitCode, Failure> {
         None => RunFolder::create_numbered(Path::new("runs"), &default_name(said, &settings), &settings)?,
     };
     let root = folder.root().to_owned();
-    train(shown, &root, |host| run::begin(folder, settings, engine, host))
+    let published = published(shown, &settings, &engine);
+    train(shown, published, &root, |host| run::begin(folder, settings, engine, host))
 }
 
 fn resume(root: &Path, said: &Said, shown: Shown) -> Result<ExitCode, Failure> {
     let (folder, saved) = RunFolder::open(root)?;
     let settings = resolve::resumed(root, &saved, &said.given)?;
     let engine = open_engine(&settings, folder.profile().as_deref())?;
-    train(shown, root, |host| run::resume(folder, settings, engine, host))
+    let published = published(shown, &settings, &engine);
+    train(shown, published, root, |host| run::resume(folder, settings, engine, host))
 }
 
 /// The engine of a run; `own` is the profile of the user's own that it follows, if it does.
@@ -87,14 +95,22 @@ fn engine_handle(
     Ok(EngineHandle { engine, host, title, threads: engine::threads() })
 }
 
+/// What writes the published trainer's lines, if they are asked for.
+fn published(shown: Shown, settings: &RunSettings, engine: &EngineHandle) -> Option<Published> {
+    let Telemetry::Published = shown.telemetry?;
+    let peak = engine.engine.profile().speed.fp16_tflops.as_ref().map(|figure| figure.value);
+    Some(Published::new(settings, peak))
+}
+
 /// Trains a model, then says what to do next.
 fn train(
     shown: Shown,
+    published: Option<Published>,
     root: &Path,
     go: impl FnOnce(run::Host<'_>) -> Result<Outcome, run::RunError>,
 ) -> Result<ExitCode, Failure> {
     let mut outcome = None;
-    let code = work(shown, root, |host| {
+    let code = work(shown, published, root, |host| {
         let done = go(host)?;
         let ended = done.ended;
         outcome = Some(done);
@@ -114,20 +130,21 @@ impl Shown {
 /// Runs with events shown and Ctrl-C watched; goes on in a new process where that is needed.
 fn work(
     shown: Shown,
+    published: Option<Published>,
     root: &Path,
     go: impl FnOnce(run::Host<'_>) -> Result<Ended, run::RunError>,
 ) -> Result<ExitCode, Failure> {
     let interrupt = Interrupt::install(|| {
         let _ = writeln!(io::stderr(), "\nstopping after this step; Ctrl-C again ends at once");
     })?;
-    let mut renderer = Renderer::new(shown.style(), io::stdout(), io::stderr());
+    let mut renderer = Renderer::new(shown.style(), io::stdout(), io::stderr()).with_published(published);
     let mut emit = |event: Event| renderer.show(&event);
     let stop = || interrupt.raised();
     let done = go(run::Host { emit: &mut emit, stop: &stop });
     renderer.end();
     match done? {
         Ended::Finished => Ok(ExitCode::SUCCESS),
-        Ended::RestartNeeded if !interrupt.raised() => Err(restart::exec(root, shown.quiet, shown.json)),
+        Ended::RestartNeeded if !interrupt.raised() => Err(restart::exec(root, shown)),
         Ended::Stopped | Ended::RestartNeeded => Ok(ExitCode::from(INTERRUPTED)),
     }
 }

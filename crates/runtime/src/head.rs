@@ -49,7 +49,7 @@ enum HeadClassifier {
     /// The pass that puts out `log_sum`, and the one that puts out its gradients, too.
     Gradients {
         loss: Pass,
-        gradients: Pass,
+        gradients: Box<Pass>,
     },
 }
 
@@ -95,7 +95,7 @@ impl CompiledHead {
             CompiledClassifier::Probabilities => HeadClassifier::Probabilities,
             CompiledClassifier::Gradients { loss, gradients } => HeadClassifier::Gradients {
                 loss: binder.bind(loss, here)?,
-                gradients: binder.bind(gradients, here)?,
+                gradients: Box::new(binder.bind(gradients, here)?),
             },
         };
         let forward = binder.bind(self.forward, here)?;
@@ -116,7 +116,7 @@ impl Head {
     /// The first gradient in the backward pass that overflowed: an op of it, or a surface.
     pub(crate) fn overflow(&self) -> Result<Option<&str>, RuntimeError> {
         let classifier = match &self.classifier {
-            HeadClassifier::Gradients { gradients, .. } => Some(gradients),
+            HeadClassifier::Gradients { gradients, .. } => Some(&**gradients),
             HeadClassifier::Host(_) | HeadClassifier::Probabilities => None,
         };
         for pass in classifier.into_iter().chain([&self.backward]) {

@@ -19,6 +19,7 @@ use crate::{
     baking::{BakedPiece, Bakery, CompileLog, LayerKernel, Reference},
     compile::{CompiledPiece, Compiler, PieceKernel},
     saturation::Watch,
+    spent::{Spent, timed},
     weights::{WeightSurfaces, Weights},
 };
 
@@ -39,6 +40,7 @@ pub(crate) struct Pass {
     calls: Vec<Vec<Call>>,
     /// What saturated in it, on an engine that tells.
     pub(crate) saturated: Watch,
+    spent: Spent,
 }
 
 impl Pass {
@@ -60,13 +62,22 @@ impl Pass {
         Ok(None)
     }
 
+    /// Time of the pieces since it was last asked.
+    pub(crate) fn take_spent(&mut self) -> Spent {
+        std::mem::take(&mut self.spent)
+    }
+
     /// Runs the pieces of one layer.
     pub(crate) fn run(&mut self, layer: usize) -> Result<(), RuntimeError> {
         for call in &self.calls[layer] {
             let inputs: Vec<&Surface> = call.inputs.iter().collect();
             let outputs: Vec<&Surface> = call.outputs.iter().collect();
             let piece = &mut self.pieces[call.piece];
-            piece.kernel.evaluate(layer, &inputs, &outputs)?;
+            let part = match piece.place {
+                Place::Engine => &mut self.spent.engine,
+                Place::Host => &mut self.spent.host,
+            };
+            timed(part, || piece.kernel.evaluate(layer, &inputs, &outputs))?;
             self.saturated.note(layer, piece.name, piece.kernel.take_saturation(layer));
         }
         Ok(())
@@ -231,7 +242,7 @@ impl Binder {
             }
             calls.push(of_layer);
         }
-        Ok(Pass { pieces, calls, saturated: Watch::default() })
+        Ok(Pass { pieces, calls, saturated: Watch::default(), spent: Spent::default() })
     }
 
     fn input(

@@ -24,6 +24,7 @@ mod matmul;
 mod mode;
 mod sampler;
 mod saturation;
+mod spent;
 mod training;
 mod weights;
 
@@ -38,5 +39,6 @@ pub use matmul::Write;
 pub use mode::WeightsMode;
 pub use sampler::{Sampler, Sampling, SamplingError};
 pub use saturation::Saturated;
+pub use spent::Spent;
 pub use training::{Overflow, TrainingModel};
 pub use weights::Weights;

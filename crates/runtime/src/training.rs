@@ -1,6 +1,6 @@
 //! A model that can be trained: forward and backward passes over a plan, gradients into a flat arena.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Instant};
 
 use ferrane_engine::{Engine, Surface};
 use ferrane_model::{
@@ -17,6 +17,7 @@ use crate::{
     layers::{Binder, Pass, Values, embed},
     matmul::{Matrix, MatrixMut, Write, matmul},
     saturation::{Saturated, merged},
+    spent::{Spent, timed},
     weights::Weights,
 };
 
@@ -43,6 +44,8 @@ pub struct TrainingModel {
     /// Whether the weights changed since what streams them beside baked kernels was given them.
     streamed_is_stale: bool,
     overflow: Option<Overflow>,
+    /// Time of what no pass measures.
+    spent: Spent,
 }
 
 /// A gradient that left fp16's range on its way through the layers.
@@ -151,6 +154,7 @@ impl TrainingModel {
             products: plan.layer.products,
             direct: plan.layer.direct,
             overflow: None,
+            spent: Spent::default(),
             binder,
         })
     }
@@ -171,6 +175,17 @@ impl TrainingModel {
         self.kernels
     }
 
+    /// Where time went since it was last asked, evaluation included.
+    pub fn take_spent(&mut self) -> Spent {
+        let mut spent = std::mem::take(&mut self.spent);
+        for pass in [&mut self.forward, &mut self.backward].into_iter().chain(&mut self.evaluation) {
+            let Spent { engine, host, .. } = pass.take_spent();
+            spent.engine += engine;
+            spent.host += host;
+        }
+        spent
+    }
+
     /// Tokens of a micro-batch.
     pub fn tokens(&self) -> Tokens {
         self.tokens
@@ -187,7 +202,7 @@ impl TrainingModel {
     /// When surface memory cannot be written.
     pub fn weights_changed(&mut self) -> Result<(), RuntimeError> {
         match &mut self.baking {
-            None => self.binder.renew_weights(),
+            None => timed(&mut self.spent.staging, || self.binder.renew_weights()),
             Some(baking) => {
                 baking.weights_changed();
                 self.streamed_is_stale = true;
@@ -264,14 +279,19 @@ impl TrainingModel {
         run_layers(&mut self.forward, self.layers.len())?;
         self.overflow = None;
         let weights = self.binder.weights();
-        let sum = self.head.loss_and_gradients(weights, targets, grad_scale, grads, write)?;
+        let head = || self.head.loss_and_gradients(weights, targets, grad_scale, grads, write);
+        let sum = timed(&mut self.spent.head, head)?;
         self.look_for_overflow(None)?;
         for layer in (0..self.layers.len()).rev() {
             self.backward.run(layer)?;
             self.look_for_overflow(Some(layer))?;
+            let started = Instant::now();
             self.layer_gradients(layer, grads, write)?;
+            self.spent.weight_gradients += started.elapsed();
         }
+        let started = Instant::now();
         self.embedding_gradient(inputs, grads, write)?;
+        self.spent.embedding += started.elapsed();
         Ok(sum)
     }
 
@@ -286,14 +306,15 @@ impl TrainingModel {
 
     fn renew_streamed(&mut self) -> Result<(), RuntimeError> {
         if self.streamed_is_stale {
-            self.binder.renew_weights()?;
+            timed(&mut self.spent.staging, || self.binder.renew_weights())?;
             self.streamed_is_stale = false;
         }
         Ok(())
     }
 
-    fn embed(&self, inputs: &[u32]) -> Result<(), RuntimeError> {
-        embed(self.binder.weights(), inputs, &self.input)
+    fn embed(&mut self, inputs: &[u32]) -> Result<(), RuntimeError> {
+        let (weights, input) = (self.binder.weights(), &self.input);
+        timed(&mut self.spent.embedding, || embed(weights, inputs, input))
     }
 
     fn look_for_overflow(&mut self, layer: Option<usize>) -> Result<(), RuntimeError> {

@@ -27,6 +27,9 @@ pub struct Metrics {
     pub step_ms: f64,
     /// Tokens of the step over its wall time.
     pub tokens_per_second: f64,
+    /// Where the step's time went.
+    #[serde(default)]
+    pub parts: Parts,
     /// Loss scale of the step.
     pub loss_scale: f32,
     /// Where gradients overflowed, so that the update was dropped and the loss scale halved.
@@ -63,6 +66,26 @@ impl Health {
     pub fn is_good(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// Wall time of a step's parts, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Parts {
+    /// Kernels of the engine, here: a simulated one's time is the simulator's.
+    pub engine_ms: f64,
+    /// Putting weights where kernels read them.
+    pub staging_ms: f64,
+    /// Final norm, classifier and loss.
+    pub head_ms: f64,
+    /// Norms of layers on the host.
+    pub norms_ms: f64,
+    /// Weight gradients.
+    pub weight_gradients_ms: f64,
+    /// Embedding and the optimiser.
+    pub update_ms: f64,
+    /// Compiling since the step before, or since the process began; much of it beside the rest.
+    #[serde(default)]
+    pub compiling_ms: f64,
 }
 
 /// What evaluations would have taken on the chip that the engine simulates. Modelled, never measured.
@@ -188,6 +211,7 @@ mod tests {
             tokens: step * 256,
             step_ms: 12.5,
             tokens_per_second: 20_480.0,
+            parts: Parts { engine_ms: 7.5, ..Parts::default() },
             loss_scale: 256.0,
             overflow: (step == 3).then(|| "`d_h1` of layer 2".to_owned()),
             eval_loss: (step == 4).then_some(2.5),

@@ -1,6 +1,7 @@
 //! One optimiser update after another.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ferrane_engine::{Clock, Engine};
 use ferrane_model::{ParamKind, ParamTable, Parameters, stage::Tokens};
@@ -12,6 +13,7 @@ use crate::{
     checkpoint::{Tensors, TensorsMut},
     data::{Batch, DataError, EvalWindows},
     loss_scale::{LossScale, LossScaleConfig, LossScaleError, LossScaleState, ScaleChange},
+    metrics::Parts,
     optim::{Arenas, OptimError, Optimiser, OptimiserConfig, Update, clip_coefficient, global_norm},
     saturation::Saturated,
     schedule::Schedule,
@@ -57,6 +59,8 @@ pub struct StepReport {
     pub overflow: Option<String>,
     /// Ops that saturated, on an engine that watches its arithmetic.
     pub saturated: Vec<Saturated>,
+    /// Where its time went.
+    pub parts: Parts,
     /// Loss scale of the step.
     pub loss_scale: f32,
     /// What the step did to the loss scale.
@@ -122,6 +126,10 @@ pub struct Trainer {
     grads: Vec<f32>,
     m: Vec<f32>,
     v: Vec<f32>,
+    /// Time of the optimiser in this step.
+    update_time: Duration,
+    /// Time of compiling that steps have told of.
+    compile_time: Duration,
     step: u64,
     updates: u64,
     /// The parameters are newer than what kernels hold of them.
@@ -172,6 +180,8 @@ impl Trainer {
             grads: vec![0.0; len],
             m: vec![0.0; len],
             v: vec![0.0; second_moments],
+            update_time: Duration::ZERO,
+            compile_time: Duration::ZERO,
             step: 0,
             updates: 0,
             stale: false,
@@ -256,6 +266,7 @@ impl Trainer {
             lr,
             grad_norm: overflow.is_none().then_some(norm),
             overflow,
+            parts: self.take_parts(),
             loss_scale: scale,
             scale_change,
             saturated,
@@ -271,7 +282,9 @@ impl Trainer {
         {
             let mut params = self.model.weights().arena().write();
             let (grads, m, v) = (&self.grads, &mut self.m, &mut self.v);
+            let started = Instant::now();
             self.optimiser.update(update, Arenas { params: &mut params, grads, m, v });
+            self.update_time += started.elapsed();
         }
         self.stale = true;
     }
@@ -301,6 +314,7 @@ impl Trainer {
         }
         // Steps tell of steps alone.
         self.model.take_saturation();
+        self.model.take_spent();
         Ok(sum / count.max(1) as f64)
     }
 
@@ -333,6 +347,23 @@ impl Trainer {
         }
         self.stale = true;
         Ok(())
+    }
+
+    /// Where time went since this was last asked.
+    fn take_parts(&mut self) -> Parts {
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let spent = self.model.take_spent();
+        let compiled = self.model.compile_log().time_spent();
+        let compiling = compiled.saturating_sub(std::mem::replace(&mut self.compile_time, compiled));
+        Parts {
+            engine_ms: ms(spent.engine),
+            staging_ms: ms(spent.staging),
+            head_ms: ms(spent.head),
+            norms_ms: ms(spent.host),
+            weight_gradients_ms: ms(spent.weight_gradients),
+            update_ms: ms(spent.embedding + std::mem::take(&mut self.update_time)),
+            compiling_ms: ms(compiling),
+        }
     }
 
     /// Names the step and the tensor behind a loss that is not finite.

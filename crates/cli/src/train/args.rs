@@ -210,10 +210,23 @@ pub(crate) struct Given {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) json: Option<bool>,
 
+    /// Further lines on stderr: `published` is the format of the published trainer, for its dashboard
+    #[arg(long, value_name = "published", value_parser = parse_named::<Telemetry>, help_heading = "Output")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) telemetry: Option<Telemetry>,
+
     /// Changes to the model's shape; in files only.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) shape: Option<ShapeChanges>,
+}
+
+/// Whose format further lines have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Telemetry {
+    /// The published trainer's.
+    Published,
 }
 
 /// β₁ and β₂.
@@ -351,6 +364,7 @@ mod tests {
         sample-every = 1
         quiet = true
         json = true
+        telemetry = "published"
     "#;
 
     #[test]
@@ -362,7 +376,8 @@ mod tests {
             --betas 0.8,0.9 --eps 1e-6 --weight-decay 0 --clip 0 --engine cpu --chip m4 --profile p.toml --numerics fast \
             --assume concat-ok --assume slots-ok --lenient --faults eval@3 \
             --plan fused --weights baked --compile-budget 90 --preset tiny-mlp --while-compiling half-rate --out o \
-            --checkpoint-every 7 --keep 3 --eval-every 2 --sample-every 1 --quiet --json";
+            --checkpoint-every 7 --keep 3 --eval-every 2 --sample-every 1 --quiet --json \
+            --telemetry published";
         assert_eq!(parse(flags).unwrap().given, from_file);
         let set = toml::Table::try_from(&from_file).unwrap();
         let mut missing: Vec<String> = keys().into_iter().filter(|key| !set.contains_key(key)).collect();

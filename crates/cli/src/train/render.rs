@@ -2,6 +2,7 @@
 
 mod demonstration;
 mod progress;
+mod published;
 mod words;
 
 use std::io::{self, IsTerminal as _, Write};
@@ -10,6 +11,7 @@ use std::time::Instant;
 use ferrane_train::run::Event;
 
 use progress::Progress;
+pub(crate) use published::Published;
 
 /// How events are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,13 +57,20 @@ pub(crate) struct Renderer<O, E> {
     out: O,
     errors: E,
     progress: Progress,
+    /// Writes to `errors` what a dashboard reads.
+    published: Option<Published>,
     /// Whether the progress line is on the screen.
     drawn: bool,
 }
 
 impl<O: Write, E: Write> Renderer<O, E> {
     pub(crate) fn new(style: Style, out: O, errors: E) -> Self {
-        Self { style, out, errors, progress: Progress::default(), drawn: false }
+        Self { style, out, errors, progress: Progress::default(), published: None, drawn: false }
+    }
+
+    /// Writes the published trainer's lines, too.
+    pub(crate) fn with_published(self, published: Option<Published>) -> Self {
+        Self { published, ..self }
     }
 
     /// A line for people that is no event.
@@ -73,6 +82,9 @@ impl<O: Write, E: Write> Renderer<O, E> {
     }
 
     pub(crate) fn show(&mut self, event: &Event) {
+        if let Some(published) = &self.published {
+            let _ = published.show(event, &mut self.errors);
+        }
         match self.style {
             Style::Json => {
                 let mut line = serde_json::to_vec(event).unwrap_or_default();
@@ -148,6 +160,7 @@ mod tests {
                 tokens: step * 10,
                 step_ms: 100.0,
                 tokens_per_second: 100.0,
+                parts: Default::default(),
                 loss_scale: 1.0,
                 overflow: None,
                 eval_loss: None,

@@ -117,7 +117,7 @@ pub(crate) fn new_run(given: &Given) -> Result<RunSettings, Failure> {
 const BAKED_MICRO_BATCHES: usize = 10;
 
 /// Keys that say what to do with a run, not what it is.
-const NOT_SETTINGS: [&str; 5] = ["out", "resume", "quiet", "json", "shape"];
+const NOT_SETTINGS: [&str; 6] = ["out", "resume", "quiet", "json", "telemetry", "shape"];
 
 /// Settings that may change while resuming: they do not say what is computed, or, as `steps`, only what comes after.
 const MAY_CHANGE: [&str; 8] = [

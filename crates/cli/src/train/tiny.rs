@@ -31,7 +31,7 @@ pub(super) fn start(given: &Given, shown: Shown) -> Result<ExitCode, Failure> {
         None => RunFolder::create_numbered(Path::new("runs"), "tiny-mlp", &settings)?,
     };
     let root = folder.root().to_owned();
-    work(shown, &root, |host| tiny::begin(folder, &settings, &engine, host))
+    work(shown, None, &root, |host| tiny::begin(folder, &settings, &engine, host))
 }
 
 pub(super) fn resume(root: &Path, given: &Given, shown: Shown) -> Result<ExitCode, Failure> {
@@ -46,7 +46,7 @@ pub(super) fn resume(root: &Path, given: &Given, shown: Shown) -> Result<ExitCod
         )));
     }
     let engine = open(&settings)?;
-    work(shown, root, |host| tiny::resume(&folder, &settings, &engine, host))
+    work(shown, None, root, |host| tiny::resume(&folder, &settings, &engine, host))
 }
 
 fn open(settings: &TinySettings) -> Result<EngineHandle, Failure> {

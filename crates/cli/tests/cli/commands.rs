@@ -11,8 +11,14 @@ fn a_run_folder_has_everything_and_generates_text() {
     let trained = bench.ok("train tiny.toml --eval-every 5");
     assert_eq!(
         bench.names("runs/tiny-1"),
-        [".lock", "checkpoints", "config.toml", "data", "metrics.jsonl", "model"]
+        [".lock", "checkpoints", "config.toml", "data", "metrics.jsonl", "model", "report.json"]
     );
+    let report: Value = serde_json::from_str(&bench.text("runs/tiny-1/report.json")).unwrap();
+    assert_eq!((report["step"].as_u64(), report["tokens"].as_u64()), (Some(12), Some(12 * 2 * 2 * 32)));
+    let part = |key: &str| report["shares"][key].as_f64().unwrap();
+    let shares = ["prepare", "compile", "train", "evaluate", "save", "sample"].map(part);
+    assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9 && part("train") > 0.0, "{report}");
+    assert!(report["neural_engine"].is_null() && report["restarts"] == 0, "{report}");
     let model = bench.names("runs/tiny-1/model");
     for file in [
         "config.json",

@@ -159,10 +159,24 @@ fn a_model_with_baked_weights_is_the_same_however_often_its_process_is_replaced(
     let line = &metrics(&bench, "whole")[11];
     assert_eq!((line["restarts"].as_u64(), line["compiles"].as_u64()), (Some(0), Some(3 + 12 * 10)));
 
-    let shown = bench.ok(&format!("train tiny.toml --weights baked --out often {BUDGET}")).stdout;
+    let often =
+        bench.ok(&format!("train tiny.toml --weights baked --out often {BUDGET} --telemetry published"));
+    let shown = often.stdout;
     assert_eq!(shown.matches("going on in a new process").count(), 5, "{shown}");
     assert!(shown.contains("5 restarts"), "{shown}");
     assert_eq!(metrics(&bench, "often")[11]["restarts"], 5);
+    let report: Value = serde_json::from_str(&bench.text("often/report.json")).unwrap();
+    let counted = ["processes", "restarts", "compiles"].map(|key| report[key].as_u64());
+    assert_eq!(counted, [6, 5, 6 * 3 + 12 * 10].map(Some), "{report}");
+    // New processes go on with the lines for the dashboard.
+    let lines = often.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let (steps, batches): (Vec<_>, Vec<_>) = lines.partition(|line| line["type"] == "step");
+    assert_eq!(
+        steps.iter().map(|line| line["step"].as_u64()).collect::<Vec<_>>(),
+        (1..=12).map(Some).collect::<Vec<_>>()
+    );
+    let compiled: f64 = batches.iter().map(|line| line["compile_ms"].as_f64().unwrap()).sum();
+    assert!((compiled / report["compile_ms"].as_f64().unwrap() - 1.0).abs() < 1e-6, "{report}");
     // A kill between, during and after restarts.
     for step in [1, 4, 7] {
         let run = format!("killed-{step}");

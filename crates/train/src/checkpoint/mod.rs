@@ -25,6 +25,7 @@ use thiserror::Error;
 use crate::compiling::Compiling;
 use crate::data::Cursor;
 use crate::loss_scale::LossScaleState;
+use crate::run::Ledger;
 
 /// The state of a run besides its arenas, after `step` steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +46,9 @@ pub struct TrainerState {
     /// What compiling has cost.
     #[serde(default)]
     pub compiling: Compiling,
+    /// What the run has taken.
+    #[serde(default)]
+    pub ledger: Ledger,
     /// Names the settings the run was made with; the trainer compares it on resuming.
     pub config_hash: String,
 }

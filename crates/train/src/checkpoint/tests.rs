@@ -107,6 +107,7 @@ fn state(step: u64) -> TrainerState {
         loss_scale: LossScaleState { scale: 32_768.0, good_steps: 17 },
         best: Some(Best { step: step / 2, loss: 0.1 + 0.2 }),
         compiling: Compiling { compiles: 12, compile_ms: 0.5, restarts: 2 },
+        ledger: Ledger { processes: 2, ane_ms: 0.1 + 0.2, ..Ledger::default() },
         config_hash: "5f2c".to_owned(),
     }
 }

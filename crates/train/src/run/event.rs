@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::ModelSummary;
+use super::{ModelSummary, Report};
 use crate::compiling::Compiling;
 use crate::metrics::{Health, Metrics, Modelled};
 use crate::saturation::{Saturated, SaturationTotal};
@@ -165,6 +165,8 @@ pub enum Event {
         model: PathBuf,
         /// What the steps took.
         timing: Timing,
+        /// What the whole run took and came to: `report.json`.
+        report: Box<Report>,
         /// What of the engine failed since the run began or was resumed.
         health: Health,
         /// What compiling has cost.

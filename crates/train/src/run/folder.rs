@@ -8,6 +8,7 @@
 //! checkpoints/step-N/    what is needed to go on after step N
 //! checkpoints/best       link to the one of the lowest held-out loss
 //! model/                 the model as a Hugging Face folder
+//! report.json            what the run took and came to
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -160,6 +161,11 @@ impl RunFolder {
     /// The model as a Hugging Face folder.
     pub fn model(&self) -> PathBuf {
         self.root.join("model")
+    }
+
+    /// What the run took and came to.
+    pub fn report(&self) -> PathBuf {
+        self.root.join("report.json")
     }
 
     fn lock(root: &Path) -> Result<Self, RunError> {

@@ -1,14 +1,16 @@
 //! The loop over steps, and what happens between them.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use ferrane_engine::{Clock, Engine, RemarkKind};
-use ferrane_model::hf::{self, ModelFiles};
+use ferrane_model::hf::{self, ModelFiles, write_atomically};
 use ferrane_model::{Parameters, SpecialTokens};
 
 use super::compaction::Compaction;
 use super::prepare::Prepared;
+use super::report::{End, Ledger, Report, timed};
 use super::storyteller::Storyteller;
 use super::{EngineChoice, Event, Numerics, RunError, RunFolder, RunSettings, Timing};
 use crate::checkpoint::{Best, CheckpointFolder, TrainerState};
@@ -74,12 +76,17 @@ pub(super) struct Session<'a, 'h> {
     pub(super) done: u64,
     /// Tokens trained on.
     pub(super) tokens: u64,
+    /// Loss of the last step.
+    pub(super) loss: Option<f64>,
     /// The lowest loss on held-out data so far.
     pub(super) best: Option<Best>,
     /// What compiling cost in the processes before this one.
     pub(super) before: Compiling,
     /// The newest whole checkpoint: steps done, and its folder.
     pub(super) saved: Option<(u64, PathBuf)>,
+    /// What the run took, the processes before this one included.
+    pub(super) ledger: Ledger,
+    pub(super) title: &'a str,
     /// What the steps of this process took.
     pub(super) timing: Timing,
     /// The part of that on the engine.
@@ -140,7 +147,9 @@ impl Session<'_, '_> {
             }
         }
         self.checkpoint()?;
+        let started = Instant::now();
         self.write_model()?;
+        self.ledger.seconds.save += started.elapsed().as_secs_f64();
         let interrupted = self.done < steps;
         if !interrupted {
             self.sample()?;
@@ -154,6 +163,8 @@ impl Session<'_, '_> {
         let timing = Timing { modelled: self.modelled.map(Into::into), ..self.timing };
         self.listen();
         let health = self.health;
+        let report = Box::new(self.report(held_out_loss));
+        self.write_report(&report)?;
         (self.host.emit)(Event::Finished {
             step,
             steps,
@@ -161,6 +172,7 @@ impl Session<'_, '_> {
             held_out_loss,
             model,
             timing,
+            report,
             compiling,
             health,
         });
@@ -181,6 +193,29 @@ impl Session<'_, '_> {
         self.before.plus(self.trainer.model().compile_log())
     }
 
+    fn report(&self, held_out_loss: Option<f64>) -> Report {
+        let end = End {
+            engine: self.title,
+            profile: self.engine.profile(),
+            step: self.done,
+            steps: self.settings.steps,
+            parameters: self.settings.shape.parameters(),
+            loss: self.loss,
+            held_out_loss,
+            best: self.best,
+            compiling: self.compiling(),
+            loss_scale: self.trainer.progress().loss_scale.scale,
+        };
+        Report::new(&self.ledger, &end)
+    }
+
+    fn write_report(&self, report: &Report) -> Result<(), RunError> {
+        let path = self.folder.report();
+        let text = serde_json::to_string_pretty(report)
+            .map_err(|error| RunError::Config { path: path.clone(), problem: error.to_string() })?;
+        Ok(write_atomically(&path, |writer| writeln!(writer, "{text}"))?)
+    }
+
     /// One step, its evaluation if one is due, and its line of metrics.
     fn step(&mut self) -> Result<Option<f64>, RunError> {
         let started = Instant::now();
@@ -195,7 +230,9 @@ impl Session<'_, '_> {
         self.tokens += report.tokens;
         self.cursor = self.order.cursor();
         let due = is_due(self.settings.eval_every, self.done) || self.done == self.settings.steps;
+        let started = Instant::now();
         let evaluated = if due { self.evaluate() } else { Ok(None) };
+        self.ledger.seconds.evaluate += started.elapsed().as_secs_f64();
         let eval_loss = evaluated.as_ref().ok().copied().flatten();
         self.listen();
         let metrics = Metrics {
@@ -206,6 +243,7 @@ impl Session<'_, '_> {
             tokens: self.tokens,
             step_ms,
             tokens_per_second: report.tokens as f64 / (step_ms / 1e3).max(1e-9),
+            parts: report.parts,
             loss_scale: report.loss_scale,
             overflow: report.overflow.clone(),
             eval_loss,
@@ -219,6 +257,8 @@ impl Session<'_, '_> {
         };
         self.reported = self.health;
         self.metrics.append(&metrics)?;
+        self.ledger.step(&report, &metrics);
+        self.loss = Some(report.loss);
         (self.host.emit)(Event::Step(metrics));
         let (totals, watched) = &mut self.saturations;
         totals.add(&report.saturated, report.loss_scale);
@@ -280,6 +320,13 @@ impl Session<'_, '_> {
     }
 
     fn checkpoint(&mut self) -> Result<(), RunError> {
+        let started = Instant::now();
+        let saved = self.save();
+        self.ledger.seconds.save += started.elapsed().as_secs_f64();
+        saved
+    }
+
+    fn save(&mut self) -> Result<(), RunError> {
         if self.saved.as_ref().is_some_and(|(step, _)| *step == self.done) {
             return Ok(());
         }
@@ -293,6 +340,7 @@ impl Session<'_, '_> {
             loss_scale: progress.loss_scale,
             best: self.best,
             compiling: self.compiling(),
+            ledger: self.ledger,
             config_hash: self.settings.hash(),
         };
         let checkpoint = self.trainer.with_tensors(|tensors| self.checkpoints.save(&state, tensors))?;
@@ -325,7 +373,7 @@ impl Session<'_, '_> {
 
     fn sample(&mut self) -> Result<(), RunError> {
         let Some(storyteller) = &mut self.storyteller else { return Ok(()) };
-        let text = storyteller.tell()?;
+        let text = timed(&mut self.ledger.seconds.sample, || storyteller.tell())?;
         (self.host.emit)(Event::Sample { step: self.done, text });
         Ok(())
     }

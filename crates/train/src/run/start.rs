@@ -7,6 +7,7 @@ use ferrane_model::{ModelConfig, Parameters, initial, stage::Tokens};
 
 use super::compaction::Compaction;
 use super::prepare::{Prepared, prepare, special_tokens};
+use super::report::{Ledger, timed};
 use super::session::{Host, Outcome, Session};
 use super::storyteller::Storyteller;
 use super::{Event, ModelSummary, RunError, RunFolder, RunSettings, Source, Timing};
@@ -81,6 +82,7 @@ struct Ready {
     trainer: Trainer,
     order: BatchOrder,
     compaction: Option<Compaction>,
+    ledger: Ledger,
     from: Option<WholeCheckpoint>,
 }
 
@@ -94,7 +96,9 @@ impl Ready {
     ) -> Result<Self, RunError> {
         // Before anything that takes time, so that weights that cannot be used are refused at once.
         let given = if from.is_none() { given_parameters(&settings, emit)? } else { None };
-        let mut prepared = prepare(folder, &settings, emit)?;
+        let mut ledger = from.as_ref().map(|whole| whole.state.ledger).unwrap_or_default();
+        ledger.processes += 1;
+        let mut prepared = timed(&mut ledger.seconds.prepare, || prepare(folder, &settings, emit))?;
         settings.shape.vocab = prepared.vocab;
         if let Some(whole) = &from
             && whole.state.config_hash != settings.hash()
@@ -128,7 +132,8 @@ impl Ready {
         };
         emit(Event::Preparing { what: "compiling the model's programs".to_owned() });
         let (on, step) = (Arc::clone(&engine.engine), step_settings(&settings, engine)?);
-        let mut trainer = Trainer::new(on, parameters, step, engine.threads)?;
+        let trainer = || Trainer::new(on, parameters, step, engine.threads);
+        let mut trainer = timed(&mut ledger.seconds.compile, trainer)?;
         let model = trainer.model();
         settings.check_budget(model.compile_log().compiles() as usize + model.compiles_due())?;
         let (train, seq) = (prepared.train.clone(), settings.seq);
@@ -139,11 +144,11 @@ impl Ready {
             }
             None => BatchOrder::new(train, seq, settings.order, settings.seed)?,
         };
-        Ok(Self { settings, prepared, trainer, order, compaction, from })
+        Ok(Self { settings, prepared, trainer, order, compaction, ledger, from })
     }
 
     fn run(self, folder: &RunFolder, engine: &EngineHandle, host: Host<'_>) -> Result<Outcome, RunError> {
-        let Self { settings, prepared, trainer, order, compaction, from } = self;
+        let Self { settings, prepared, trainer, order, compaction, ledger, from } = self;
         let summary = ModelSummary::new(&settings, trainer.model());
         let before = from.as_ref().map(|whole| whole.state.compiling).unwrap_or_default();
         let (done, tokens) = from.as_ref().map_or((0, 0), |whole| (whole.state.step, whole.state.tokens));
@@ -185,6 +190,9 @@ impl Ready {
             best: from.as_ref().and_then(|whole| whole.state.best),
             before,
             saved: from.map(|whole| (whole.state.step, whole.path)),
+            ledger,
+            title: &engine.title,
+            loss: None,
             timing: Timing::default(),
             modelled: None,
             saturations: Default::default(),

@@ -113,6 +113,7 @@ mod tests {
                 tokens: 0,
                 step_ms: 98.0,
                 tokens_per_second: 10_400.0,
+                parts: Default::default(),
                 loss_scale: 1.0,
                 overflow: None,
                 eval_loss: None,

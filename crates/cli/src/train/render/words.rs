@@ -2,7 +2,7 @@
 
 use ferrane_train::compiling::Compiling;
 use ferrane_train::metrics::Health;
-use ferrane_train::run::{Event, ModelSummary, Timing};
+use ferrane_train::run::{Event, ModelSummary, Phases, Timing};
 use ferrane_train::saturation::SaturationTotal;
 
 use super::demonstration;
@@ -84,10 +84,11 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
             lines.push(String::new());
             lines
         }
-        Event::Finished { step, interrupted, model, timing, health, compiling, .. } => {
+        Event::Finished { step, interrupted, model, timing, health, report, compiling, .. } => {
             let how = if *interrupted { "stopped" } else { "done" };
             let mut lines = vec![format!("{how} after step {step}; the model is in {}", model.display())];
             lines.extend(took(timing));
+            lines.push(shares(&report.shares));
             lines.push(compiled(compiling));
             if !health.is_good() {
                 let Health { faults, recoveries } = health;
@@ -98,7 +99,21 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
     }
 }
 
-/// What the steps took here and, modelled, would take of the chip's engine.
+/// Where the time of the run went.
+fn shares(shares: &Phases) -> String {
+    let Phases { prepare, compile, train, evaluate, save, sample } = *shares;
+    let parts = [
+        ("training", train),
+        ("data", prepare),
+        ("compiling", compile),
+        ("evaluating", evaluate),
+        ("saving", save),
+        ("samples", sample),
+    ];
+    let parts = parts.map(|(what, share)| format!("{what} {:.1} %", 1e2 * share));
+    format!("of it    {}", parts.join(", "))
+}
+
 /// Which op of which layer saturated, how often, and at which loss scales.
 fn saturations(steps: u64, ops: &[SaturationTotal]) -> Vec<String> {
     if ops.is_empty() {
@@ -120,6 +135,7 @@ fn saturations(steps: u64, ops: &[SaturationTotal]) -> Vec<String> {
     lines
 }
 
+/// What the steps took here and, modelled, would take of the chip's engine.
 fn took(timing: &Timing) -> Vec<String> {
     if timing.steps == 0 {
         return Vec::new();

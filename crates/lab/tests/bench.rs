@@ -89,10 +89,7 @@ fn a_step_is_modelled_kernel_by_kernel() {
 
 #[test]
 fn int8_rows_have_the_ratio_to_fp16() {
-    let mut profile = Profile::built_in("m4").unwrap();
-    // These rules take what is stored as int8 for computed weights and for an element type to compute in.
-    profile.assume("conv-weight-runtime-ok").unwrap();
-    profile.assume("compute-type-ok").unwrap();
+    let profile = Profile::built_in("m4").unwrap();
     let report = run(&bench(Arc::new(SimEngine::new(profile, 2))), Benchmark::Int8);
     for pair in report.rows.chunks(2) {
         assert!(pair[1].failure.is_none(), "{pair:?}");

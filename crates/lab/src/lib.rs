@@ -1,6 +1,6 @@
 //! What is measured and shown.
 //!
-//! [`bench`] measures an engine, or asks its model, in the configurations that others published; [`chart`] draws figures as SVG, for files and for pages alike.
+//! [`mod@bench`] measures an engine, or asks its model, in the configurations that others published; [`chart`] draws figures as SVG, for files and for pages alike.
 
 pub mod bench;
 pub mod chart;

@@ -149,7 +149,7 @@ pub(crate) struct Given {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false", hide_possible_values = true, help_heading = "Engine")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lenient: Option<bool>,
-    /// Faults for sim to have: KIND@N[xTIMES],... (compile, slow-compile, load, slots, eval, timeout, daemon-restart) or seed=S:rate=R
+    /// Faults for sim to have: KIND@N or KIND@NxTIMES, several with commas (compile, slow-compile, load, slots, eval, timeout, daemon-restart) or seed=S:rate=R
     #[arg(long, value_name = "SPEC", help_heading = "Engine")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) faults: Option<String>,

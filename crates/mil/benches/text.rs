@@ -34,7 +34,10 @@ fn ops(count: usize) -> String {
     let mut body = String::new();
     for i in 0..count {
         let from = if i == 0 { "x".to_owned() } else { format!("v{}", i - 1) };
-        let _ = writeln!(body, "        tensor<fp16, [1, 8, 1, 64]> v{i} = relu(x = {from})[name = string(\"v{i}\")];");
+        let _ = writeln!(
+            body,
+            "        tensor<fp16, [1, 8, 1, 64]> v{i} = relu(x = {from})[name = string(\"v{i}\")];"
+        );
     }
     program(&body, &format!("v{}", count - 1))
 }

@@ -15,7 +15,7 @@ use ferrane_mil::text::{self, Dialect};
 use ferrane_mil::{BlobRef, DType, Function, Payload, Program, verify};
 use ferrane_model::plan::{Piece, Place, Plan, PlanKind};
 use ferrane_model::stage::Tokens;
-use ferrane_model::{LayerRole, Parameters, Preset, hf};
+use ferrane_model::{LayerRole, ModelConfig, Parameters, Preset, hf};
 
 use super::source::MODEL_FILE;
 use crate::failure::Failure;
@@ -110,14 +110,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Layers::All if args.mode == Mode::Streamed => vec![(0, args.out.clone())],
         Layers::All => (0..config.layers).map(|n| (n, args.out.join(format!("layer-{n}")))).collect(),
     };
-    let seq = args.seq.unwrap_or(config.max_seq.min(256));
-    if seq == 0 || seq > config.max_seq || args.batch == 0 {
-        return Err(Failure::Usage(format!(
-            "`seq` {seq}, `batch` {}: a sequence has 1 to {} tokens, a batch at least one sequence",
-            args.batch, config.max_seq
-        )));
-    }
-    let tokens = Tokens { batch: args.batch, seq };
+    let tokens = tokens(&config, args.batch, args.seq)?;
     let pieces = match args.plan {
         Cut::Six => {
             let layer = Plan::new(PlanKind::Six, &config, tokens).map_err(Failure::failed)?.layer;
@@ -266,4 +259,16 @@ fn write_blob(
     let offset = chunk(&mut writer)?;
     writer.finish().map_err(|e| e.to_string())?;
     Ok(offset)
+}
+
+/// The tokens a model's kernels see; 256 in a sequence, or the model's context, unless said.
+pub(super) fn tokens(config: &ModelConfig, batch: usize, seq: Option<usize>) -> Result<Tokens, Failure> {
+    let seq = seq.unwrap_or(config.max_seq.min(256));
+    if seq == 0 || seq > config.max_seq || batch == 0 {
+        return Err(Failure::Usage(format!(
+            "`seq` {seq}, `batch` {batch}: a sequence has 1 to {} tokens, a batch at least one sequence",
+            config.max_seq
+        )));
+    }
+    Ok(Tokens { batch, seq })
 }

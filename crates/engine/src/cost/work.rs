@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
             int8: unit == Unit::Mac && self.is_int8(call),
             conv3: product.conv3,
         };
-        if is_constexpr(op.code) {
+        if op.code.is_constexpr() {
             // Done by the compiler, or on the way of the weights, which the op that uses them is charged for.
             return Ok(work);
         }
@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
         }
         let Operand::Value(v) = operand else { return 0.0 };
         let Some(op) = self.definitions[v.index()].map(|i| &function.ops[i]) else { return 0.0 };
-        if !is_constexpr(op.code) {
+        if !op.code.is_constexpr() {
             return 0.0;
         }
         let parts = op.args.iter().flat_map(|(_, arg)| arg.operands()).filter_map(|o| function.constant(o));
@@ -243,10 +243,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn is_constexpr(code: Opcode) -> bool {
-    code.name().starts_with("constexpr_")
-}
-
 /// True for ops whose result is elements of the first operand where they are.
 fn is_view(code: Opcode) -> bool {
     use Opcode::*;
@@ -276,7 +272,7 @@ fn unit(code: Opcode) -> Unit {
         code if is_view(code) => Unit::None,
         Softmax | InstanceNorm | LayerNorm | L2Norm | LocalResponseNorm | AvgPool | MaxPool | L2Pool
         | Cumsum | Topk | Argsort => Unit::Reduction,
-        code if is_constexpr(code) => Unit::None,
+        code if code.is_constexpr() => Unit::None,
         code if code.name().starts_with("reduce_") => Unit::Reduction,
         _ => Unit::Elementwise,
     }

@@ -15,6 +15,7 @@ use ferrane_runtime::{
 };
 use serde_json::{Value, json};
 
+use super::super::dump::tokens;
 use super::{MODELLED, labelled, table};
 use crate::failure::Failure;
 
@@ -83,14 +84,7 @@ impl Costs {
     pub(super) fn new(args: &Step, profiles: &[Profile]) -> Result<Self, Failure> {
         let name = args.model.clone().unwrap_or_default();
         let config = shape(&name)?;
-        let seq = args.seq.unwrap_or(config.max_seq.min(256));
-        if seq == 0 || seq > config.max_seq || args.batch == 0 {
-            return Err(Failure::Usage(format!(
-                "`seq` {seq}, `batch` {}: a sequence has 1 to {} tokens, a batch at least one sequence",
-                args.batch, config.max_seq
-            )));
-        }
-        let tokens = Tokens { batch: args.batch, seq };
+        let tokens = tokens(&config, args.batch, args.seq)?;
         let planned = |profile: &Profile| {
             let of = |plan| Planned::new(plan, &config, tokens, profile, args.mode);
             let named = || PlanKind::ALL.map(Plans::One).into_iter();

@@ -50,7 +50,7 @@ pub(super) fn runtime_conv(s: &Subject<'_>, batch: Option<f64>) -> Vec<Finding> 
         let Ok(Operand::Value(weight)) = call.required("weight") else { return None };
         let size = *call.tensor("x").ok()?.shape.first()?;
         // What a constexpr op gives is known to the compiler.
-        let constexpr = s.definition(*weight).is_some_and(|op| op.code.name().starts_with("constexpr_"));
+        let constexpr = s.definition(*weight).is_some_and(|op| op.code.is_constexpr());
         let constant = constexpr || s.f.value(*weight).constant.is_some();
         let computed = !constant && batch.is_none_or(|least| size as f64 >= least);
         let what = || {

@@ -3,14 +3,16 @@
 //! Steps of stories15m by the simulated engine's fast and faithful arithmetic in turn, so that a machine that slows down does
 //! so for both; the median of the ratios of neighbours is the figure.
 
+#[path = "../tests/common/mod.rs"]
 mod common;
 
 use std::{sync::Arc, time::Instant};
 
-use common::{order, trainer};
+use common::{noise, settings};
 use ferrane_engine::Profile;
-use ferrane_model::{Preset, stage::Tokens};
+use ferrane_model::{Parameters, Preset, stage::Tokens};
 use ferrane_sim::{Numerics, SimEngine};
+use ferrane_train::trainer::Trainer;
 
 const ROUNDS: usize = 15;
 
@@ -21,7 +23,9 @@ fn main() {
     let sim = SimEngine::new(Profile::built_in("m4").expect("built in"), threads);
     let mut runs = [Numerics::Fast, Numerics::Faithful].map(|numerics| {
         let engine = Arc::new(sim.clone().with_numerics(numerics));
-        (trainer(engine, preset, tokens, threads), order(preset, tokens))
+        let parameters = Parameters::init(&preset.config(), 1).expect("a preset is valid");
+        let trainer = Trainer::new(engine, parameters, settings(tokens, 3e-4), threads).expect("it fits");
+        (trainer, noise(preset.config().vocab, tokens.seq))
     });
     let mut times = Vec::new();
     for _ in 0..=ROUNDS {

@@ -3,16 +3,18 @@
 //! Reports milliseconds and tokens a second of a whole optimiser step (forward, backward, AdamW) on the engines `cpu` and
 //! `sim`, for llama2.c's stories15m and for the preset `nano`.
 
+#[path = "../tests/common/mod.rs"]
 mod common;
 
 use std::{hint::black_box, sync::Arc};
 
-use common::{order, trainer};
+use common::{noise, settings};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ferrane_cpu::CpuEngine;
 use ferrane_engine::{Engine, Profile};
-use ferrane_model::{Preset, stage::Tokens};
+use ferrane_model::{Parameters, Preset, stage::Tokens};
 use ferrane_sim::SimEngine;
+use ferrane_train::trainer::Trainer;
 
 fn steps(c: &mut Criterion) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -26,8 +28,10 @@ fn steps(c: &mut Criterion) {
     group.sample_size(10);
     for (preset, tokens) in cases {
         for engine in &engines {
-            let mut trainer = trainer(Arc::clone(engine), preset, tokens, threads);
-            let mut order = order(preset, tokens);
+            let parameters = Parameters::init(&preset.config(), 1).expect("a preset is valid");
+            let mut trainer = Trainer::new(Arc::clone(engine), parameters, settings(tokens, 3e-4), threads)
+                .expect("it fits");
+            let mut order = noise(preset.config().vocab, tokens.seq);
             group.throughput(Throughput::Elements(tokens.width() as u64));
             group.bench_function(format!("{}/{}", preset.name(), engine.name()), |b| {
                 b.iter(|| black_box(trainer.step(&mut |batch| order.next_batch(batch)).expect("a step")));

@@ -55,8 +55,16 @@ impl LossScaleConfig {
     /// Scale 1 for ever: what an fp32 engine needs. A non-finite gradient is then an error at once.
     pub const FIXED: Self = Self { start: 1.0, min: 1.0, max: 1.0, growth_interval: u32::MAX };
 
-    /// The usual setting for an fp16 engine.
-    pub const DYNAMIC: Self = Self { start: 65_536.0, min: 1.0, max: 16_777_216.0, growth_interval: 200 };
+    /// The usual setting for an fp16 engine and steps whose loss is the mean over `positions` tokens.
+    ///
+    /// Each token's gradient begins with a factor of 8 to 16, however many there are. A start that only some batches survive
+    /// would drop the first updates, which are worth the most, and two runs of equal steps would not be of equal updates.
+    pub fn dynamic(positions: usize) -> Self {
+        const MAX: f32 = 16_777_216.0;
+        let start = positions.saturating_mul(8).max(1).checked_next_power_of_two();
+        let start = start.map_or(MAX, |start| (start as f32).min(MAX));
+        Self { start, min: 1.0, max: MAX, growth_interval: 200 }
+    }
 }
 
 /// The part of the scale that a checkpoint keeps.
@@ -224,6 +232,14 @@ mod tests {
         assert!(matches!(with(|c| c.max = f32::NAN), LossScaleError::NotAPowerOfTwo { name: "max", .. }));
         assert!(matches!(with(|c| c.max = 2.0), LossScaleError::OutOfBounds { .. }));
         assert_eq!(with(|c| c.growth_interval = 0), LossScaleError::NoInterval);
-        LossScale::new(LossScaleConfig::DYNAMIC).unwrap();
+    }
+
+    #[test]
+    fn the_start_follows_the_positions_of_a_step() {
+        let starts = [0, 1, 64, 512, 2560, usize::MAX].map(|positions| {
+            let config = LossScaleConfig::dynamic(positions);
+            LossScale::new(config).unwrap().scale()
+        });
+        assert_eq!(starts, [1.0, 8.0, 512.0, 4096.0, 32_768.0, 16_777_216.0]);
     }
 }

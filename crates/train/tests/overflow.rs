@@ -1,19 +1,21 @@
 //! Gradients that overflow fp16: seen in surfaces as well as in the end, on engines with and without infinities.
 
+mod common;
+
 use std::sync::Arc;
 
+use common::{noise, settings};
 use ferrane_engine::{Engine, EngineError, Kernel, Port, Profile, Surface, SurfaceError, WeightFiles};
 use ferrane_mil::Verified;
 use ferrane_model::{Parameters, Preset, stage::Tokens};
 use ferrane_sim::SimEngine;
 use ferrane_train::{
-    data::{BatchOrder, Order, TokenSource},
+    data::BatchOrder,
     loss_scale::{LossScaleConfig, ScaleChange},
-    optim::{AdamWConfig, OptimiserConfig},
-    run::WeightsMode,
-    schedule::{Decay, Schedule, ScheduleConfig},
     trainer::{StepReport, StepSettings, TrainError, Trainer},
 };
+
+const SEQ: usize = 64;
 
 /// The simulated engine with arithmetic that saturates: what would be an infinity is the largest number of its sign, so
 /// that nothing computed from it is infinite either.
@@ -74,32 +76,9 @@ fn sim() -> SimEngine {
 
 fn trainer(engine: Arc<dyn Engine>, loss_scale: LossScaleConfig) -> Trainer {
     let parameters = Parameters::init(&Preset::Stories260K.config(), 1).unwrap();
-    let settings = StepSettings {
-        tokens: Tokens { batch: 1, seq: 64 },
-        micro_batches: 2,
-        optimiser: OptimiserConfig::AdamW(AdamWConfig::default()),
-        z_loss: 0.0,
-        clip: 1.0,
-        schedule: Schedule::new(ScheduleConfig {
-            peak: 1e-3,
-            decay: Decay::Constant,
-            warmup: 0,
-            total: 100,
-            min_ratio: 0.0,
-            decay_ratio: 0.0,
-        })
-        .unwrap(),
-        loss_scale,
-        weights: WeightsMode::Streamed,
-        plan: ferrane_train::run::PlanChoice::Six,
-        compile_budget: None,
-    };
+    let settings =
+        StepSettings { micro_batches: 2, loss_scale, ..settings(Tokens { batch: 1, seq: SEQ }, 1e-3) };
     Trainer::new(engine, parameters, settings, 1).unwrap()
-}
-
-fn order() -> BatchOrder {
-    let tokens = (0..2000u32).map(|i| i.wrapping_mul(2_654_435_761) >> 23).collect();
-    BatchOrder::new(TokenSource::from_memory("noise", tokens, 512).unwrap(), 64, Order::Random, 1).unwrap()
 }
 
 fn step(trainer: &mut Trainer, order: &mut BatchOrder) -> Result<StepReport, TrainError> {
@@ -115,7 +94,7 @@ fn an_overflow_drops_the_update_and_halves_the_scale_until_steps_are_good() {
     let engines: [Arc<dyn Engine>; 2] = [Arc::new(sim()), Arc::new(Saturating(sim()))];
     for engine in engines {
         let name = engine.name().to_owned();
-        let (mut trainer, mut order) = (trainer(engine, TOO_LARGE), order());
+        let (mut trainer, mut order) = (trainer(engine, TOO_LARGE), noise(512, SEQ));
         let weights = trainer.weights().clone();
         let before = weights.arena().read().to_vec();
         let mut scale = TOO_LARGE.start;
@@ -145,7 +124,7 @@ fn an_overflow_drops_the_update_and_halves_the_scale_until_steps_are_good() {
 /// Without looking at surfaces nothing would tell: sums over saturated values are finite.
 #[test]
 fn saturation_is_seen_in_a_surface_and_named() {
-    let (mut trainer, mut order) = (trainer(Arc::new(Saturating(sim())), TOO_LARGE), order());
+    let (mut trainer, mut order) = (trainer(Arc::new(Saturating(sim())), TOO_LARGE), noise(512, SEQ));
     let report = step(&mut trainer, &mut order).unwrap();
     let place = report.overflow.unwrap();
     assert!(place.contains("`d_") && place.contains("layer"), "{place}");
@@ -154,7 +133,7 @@ fn saturation_is_seen_in_a_surface_and_named() {
 #[test]
 fn an_overflow_at_the_lowest_scale_stops_with_its_place() {
     let fixed = LossScaleConfig { min: TOO_LARGE.start, ..TOO_LARGE };
-    let (mut trainer, mut order) = (trainer(Arc::new(sim()), fixed), order());
+    let (mut trainer, mut order) = (trainer(Arc::new(sim()), fixed), noise(512, SEQ));
     let error = step(&mut trainer, &mut order).unwrap_err().to_string();
     assert!(error.contains("step 1") && error.contains("`d_") && error.contains("16777216"), "{error}");
     assert_eq!(trainer.steps_done(), 0);
@@ -163,7 +142,7 @@ fn an_overflow_at_the_lowest_scale_stops_with_its_place() {
 #[test]
 fn the_scale_grows_after_good_steps() {
     let small = LossScaleConfig { start: 2.0, min: 1.0, max: 8.0, growth_interval: 2 };
-    let (mut trainer, mut order) = (trainer(Arc::new(sim()), small), order());
+    let (mut trainer, mut order) = (trainer(Arc::new(sim()), small), noise(512, SEQ));
     let scales: Vec<f32> = (0..7).map(|_| step(&mut trainer, &mut order).unwrap().loss_scale).collect();
     assert_eq!(scales, [2.0, 2.0, 4.0, 4.0, 8.0, 8.0, 8.0]);
 }

@@ -225,14 +225,16 @@ fn given_parameters(
 fn step_settings(settings: &RunSettings, engine: &EngineHandle) -> Result<StepSettings, RunError> {
     // fp32 gradients need no scale.
     let half = engine.engine.profile().compute.value == ferrane_mil::DType::Fp16;
+    let tokens = Tokens { batch: settings.batch_size, seq: settings.seq };
+    let dynamic = LossScaleConfig::dynamic(tokens.width() * settings.micro_batches);
     Ok(StepSettings {
-        tokens: Tokens { batch: settings.batch_size, seq: settings.seq },
+        tokens,
         micro_batches: settings.micro_batches,
         optimiser: settings.optimiser(),
         z_loss: settings.z_loss,
         clip: settings.clip,
         schedule: settings.schedule()?,
-        loss_scale: if half { LossScaleConfig::DYNAMIC } else { LossScaleConfig::FIXED },
+        loss_scale: if half { dynamic } else { LossScaleConfig::FIXED },
         plan: settings.plan,
         weights: settings.weights,
         compile_budget: (settings.compile_budget > 0).then_some(settings.compile_budget),

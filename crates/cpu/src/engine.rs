@@ -6,7 +6,7 @@ use ferrane_engine::{
     Engine, EngineError, HostMemory, Kernel, OpSaturation, Port, Profile, Status, Surface, SurfaceError,
     WeightFiles, WeightsError, round_to_fp16,
 };
-use ferrane_mil::{BlobRef, DType, Function, TensorType, Verified, blob::BlobFile};
+use ferrane_mil::{BlobRef, DType, TensorType, Verified};
 
 use crate::{Executable, Numerics, Options, Weights};
 
@@ -91,7 +91,7 @@ impl HostKernel {
     /// # Errors
     /// Names a file that is missing or does not hold what the program says.
     pub fn check_weights(&self, weights: &WeightFiles) -> Result<(), WeightsError> {
-        Files(weights).check(self.source.main())
+        weights.check(self.source.main())
     }
 
     fn check(&self, ports: &[Port], surfaces: &[&Surface]) -> Result<(), EngineError> {
@@ -181,7 +181,7 @@ fn executable(
     options: Options,
 ) -> Result<Executable, EngineError> {
     let function = program.main();
-    Files(weights).check(function)?;
+    weights.check(function)?;
     Executable::compile(function, &Files(weights), options).map_err(|e| EngineError::Compile {
         engine: engine.into(),
         program: function.name.clone(),
@@ -260,24 +260,8 @@ impl<'a> Sink<'a> {
 /// Weight files as the executor reads them.
 struct Files<'a>(&'a WeightFiles);
 
-impl Files<'_> {
-    fn elements(&self, blob: &BlobRef, ty: &TensorType) -> Result<Vec<f32>, WeightsError> {
-        let damaged = |reason: String| {
-            let BlobRef { path, offset } = blob.clone();
-            WeightsError::Damaged { path, offset, reason }
-        };
-        let file = BlobFile::parse(self.0.file(&blob.path)?).map_err(|e| damaged(e.to_string()))?;
-        Ok(file.chunk(blob.offset, ty).map_err(|e| damaged(e.to_string()))?.to_f32())
-    }
-
-    /// Says what is wrong with the weights of `function`, which [`Weights::read`] cannot.
-    fn check(&self, function: &Function) -> Result<(), WeightsError> {
-        function.weights().try_for_each(|(_, blob, ty)| self.elements(blob, ty).map(drop))
-    }
-}
-
 impl Weights for Files<'_> {
     fn read(&self, blob: &BlobRef, ty: &TensorType) -> Option<Vec<f32>> {
-        self.elements(blob, ty).ok()
+        Some(self.0.chunk(blob, ty).ok()?.to_f32())
     }
 }

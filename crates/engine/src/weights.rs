@@ -2,6 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use ferrane_mil::blob::{BlobFile, ChunkRef};
+use ferrane_mil::{BlobRef, Function, TensorType};
+
 /// Why a weight cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WeightsError {
@@ -46,6 +49,27 @@ impl WeightFiles {
     /// [`WeightsError::Missing`].
     pub fn file(&self, path: &str) -> Result<&Arc<[u8]>, WeightsError> {
         self.files.get(path).ok_or_else(|| WeightsError::Missing { path: path.into() })
+    }
+
+    /// What a weight of type `ty` refers to.
+    ///
+    /// # Errors
+    /// When the file is missing or does not hold that.
+    pub fn chunk(&self, blob: &BlobRef, ty: &TensorType) -> Result<ChunkRef<'_>, WeightsError> {
+        let damaged = |reason: String| {
+            let BlobRef { path, offset } = blob.clone();
+            WeightsError::Damaged { path, offset, reason }
+        };
+        let file = BlobFile::parse(self.file(&blob.path)?).map_err(|e| damaged(e.to_string()))?;
+        file.chunk(blob.offset, ty).map_err(|e| damaged(e.to_string()))
+    }
+
+    /// Checks that every weight of `function` is here.
+    ///
+    /// # Errors
+    /// Names a file that is missing or does not hold what the function says.
+    pub fn check(&self, function: &Function) -> Result<(), WeightsError> {
+        function.weights().try_for_each(|(_, blob, ty)| self.chunk(blob, ty).map(drop))
     }
 
     /// All files, by path.

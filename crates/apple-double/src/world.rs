@@ -1,0 +1,160 @@
+//! What a test arranges: the folder for temporary files, and what is to be missing or to fail.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{CStr, CString};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+
+use ferrane_engine::Profile;
+use tempfile::TempDir;
+
+use crate::{foundation, iosurface, memory, neural};
+
+/// A process on a Mac, as far as the backend can tell.
+///
+/// All worlds of a process share one folder for temporary files, which goes with the last of them. What a world distorts,
+/// it distorts for its own thread, and until it is dropped.
+pub struct World {
+    temporary: Arc<TempDir>,
+}
+
+/// Something that fails once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The descriptor of a model comes out nil.
+    Descriptor,
+    /// The compiler refuses.
+    Compile,
+    /// A compiled model cannot be loaded.
+    Load,
+    /// An evaluation fails.
+    Evaluate,
+    /// A model cannot be unloaded.
+    Unload,
+    /// A surface cannot be made.
+    Create,
+    /// A surface cannot be locked.
+    Lock,
+}
+
+/// What there is in this process. A test that has dropped everything finds what it began with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// Objective-C objects.
+    pub objects: isize,
+    /// IOSurfaces.
+    pub surfaces: isize,
+    /// Models that are loaded.
+    pub loaded: isize,
+}
+
+#[derive(Default)]
+struct Distortion {
+    classes: HashSet<CString>,
+    /// By how a method is written, `-[NSString length]`: none for one that is hidden, or another encoding.
+    methods: HashMap<String, Option<CString>>,
+    faults: Vec<Fault>,
+    sent: Vec<String>,
+}
+
+thread_local! {
+    static DISTORTION: RefCell<Distortion> = RefCell::default();
+}
+
+static TEMPORARY: Mutex<Weak<TempDir>> = Mutex::new(Weak::new());
+
+impl World {
+    /// Enters the world: from now on the classes are there.
+    pub fn enter() -> Self {
+        static CLASSES: Once = Once::new();
+        CLASSES.call_once(|| {
+            memory::define_root();
+            foundation::define();
+            iosurface::define();
+            neural::define();
+        });
+        let mut shared = TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner);
+        let temporary = shared.upgrade().unwrap_or_else(|| {
+            Arc::new(
+                tempfile::Builder::new().prefix("ferrane-double-").tempdir().expect("a temporary folder"),
+            )
+        });
+        *shared = Arc::downgrade(&temporary);
+        Self { temporary }
+    }
+
+    /// The chip that computes. All worlds of a process have the same: it is the machine's.
+    #[must_use]
+    pub fn with_chip(self, profile: Profile) -> Self {
+        neural::set_chip(profile);
+        self
+    }
+
+    /// The folder for temporary files.
+    pub fn temporary(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// From now on there is no class `name`.
+    pub fn hide_class(&self, name: &CStr) {
+        DISTORTION.with_borrow_mut(|d| d.classes.insert(name.to_owned()));
+    }
+
+    /// From now on there is no method `method`, written `-[NSString length]`.
+    pub fn hide_method(&self, method: &str) {
+        DISTORTION.with_borrow_mut(|d| d.methods.insert(method.to_owned(), None));
+    }
+
+    /// From now on the method `method`, written `-[NSString length]`, says that it has the types `types`.
+    pub fn retype_method(&self, method: &str, types: &CStr) {
+        DISTORTION.with_borrow_mut(|d| d.methods.insert(method.to_owned(), Some(types.to_owned())));
+    }
+
+    /// The next time it can, this fails. Said twice, it fails twice.
+    pub fn fail_next(&self, fault: Fault) {
+        DISTORTION.with_borrow_mut(|d| d.faults.push(fault));
+    }
+
+    /// What there is in this process.
+    pub fn live(&self) -> Live {
+        Live { objects: memory::objects(), surfaces: iosurface::surfaces(), loaded: neural::loaded() }
+    }
+
+    /// The messages to the framework since this was last asked, by selector.
+    pub fn take_sent(&self) -> Vec<String> {
+        DISTORTION.with_borrow_mut(|d| std::mem::take(&mut d.sent))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        DISTORTION.set(Distortion::default());
+    }
+}
+
+pub(crate) fn temporary() -> PathBuf {
+    let shared = TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+    shared.map_or_else(std::env::temp_dir, |folder| folder.path().to_owned())
+}
+
+pub(crate) fn is_hidden_class(name: &CStr) -> bool {
+    DISTORTION.with_borrow(|d| d.classes.contains(name))
+}
+
+/// None for a method that is as it should be, else what is seen of it.
+pub(crate) fn distorted(method: impl FnOnce() -> String) -> Option<Option<CString>> {
+    DISTORTION.with_borrow(|d| if d.methods.is_empty() { None } else { d.methods.get(&method()).cloned() })
+}
+
+/// True if this is to fail now.
+pub(crate) fn fails(fault: Fault) -> bool {
+    DISTORTION.with_borrow_mut(|d| {
+        let next = d.faults.iter().position(|&f| f == fault);
+        next.map(|i| d.faults.remove(i)).is_some()
+    })
+}
+
+pub(crate) fn note(selector: &str) {
+    DISTORTION.with_borrow_mut(|d| d.sent.push(selector.to_owned()));
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use half::{bf16, f16};
 
-use crate::{DType, TensorType};
+use crate::{DType, TensorType, fp8};
 
 /// Elements of a constant, row-major, one Rust type per group of MIL types.
 #[derive(Clone, Debug, PartialEq)]
@@ -158,6 +158,18 @@ impl Constant {
     /// An fp32 tensor.
     pub fn fp32_tensor(shape: impl Into<Vec<usize>>, v: Vec<f32>) -> Self {
         Self::inline(TensorType::new(DType::Fp32, shape), Data::Fp32(v))
+    }
+
+    /// A tensor of a floating-point type, its elements rounded to nearest even.
+    pub(crate) fn floats(ty: TensorType, v: &[f64]) -> Self {
+        let data = match ty.dtype {
+            DType::Fp16 => Data::Fp16(v.iter().map(|&x| f16::from_f64(x)).collect()),
+            DType::Bf16 => Data::Bf16(v.iter().map(|&x| bf16::from_f64(x)).collect()),
+            DType::Fp32 => Data::Fp32(v.iter().map(|&x| x as f32).collect()),
+            DType::Fp64 => Data::Fp64(v.to_vec()),
+            narrow => Data::Uint(v.iter().map(|&x| fp8::encode(narrow, x).into()).collect()),
+        };
+        Self::inline(ty, data)
     }
 
     /// The elements, when they are in the program.

@@ -14,13 +14,21 @@ use ferrane_mil::{
 };
 
 use Opcode::*;
-const OPS: [Opcode; 36] = [
+const OPS: [Opcode; 44] = [
     Linear,
     Einsum,
     ScaledDotProductAttention,
     Conv,
     ConvTranspose,
     AvgPool,
+    L2Pool,
+    MaxPool,
+    LocalResponseNorm,
+    SlidingWindows,
+    Resize,
+    ResizeBilinear,
+    ResizeNearestNeighbor,
+    UpsampleBilinear,
     UpsampleNearestNeighbor,
     BatchNorm,
     InstanceNorm,
@@ -52,6 +60,9 @@ const OPS: [Opcode; 36] = [
     Matmul,
     Concat,
 ];
+
+/// Ops that are not differentiated for all arguments.
+const PARTLY: [Opcode; 5] = [Einsum, Gather, GatherNd, Scatter, Topk];
 
 type Tensors = HashMap<String, Tensor>;
 
@@ -136,6 +147,8 @@ fn derivatives_agree_with_central_differences() {
         promote(&mut all, &mut more);
         if check(&case.name, &all, &more) || check(&case.name, &f, &given) {
             checked.insert(case.code);
+        } else {
+            assert!(PARTLY.contains(&case.code), "{} has no derivative", case.name);
         }
     }
     let missing: Vec<&str> = OPS.iter().filter(|op| !checked.contains(op)).map(|op| op.name()).collect();

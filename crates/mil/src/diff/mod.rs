@@ -7,15 +7,17 @@
 //! order in which fp16 neither overflows nor underflows early where that costs nothing. Slices with steps, `topk`,
 //! boolean masks and the indexing ops, which it does not compute, scatter, gather and select.
 //!
-//! Where a function has a kink, its derivative is: for `maximum`, `minimum` and the extremes of a reduction, shared
-//! evenly by the operands that tie; 0 for `abs`, `relu` and its kin at 0; 1 for `clip` and its kin at their bounds.
+//! Where a function has a kink, its derivative is: for `maximum`, `minimum` and the extremes of a reduction or a
+//! window, shared evenly by the operands that tie; 0 for `abs`, `relu` and its kin at 0; 1 for `clip` and its kin at their bounds.
 
 mod activation;
+mod along;
 mod elementwise;
 mod index;
 mod linear;
 mod movement;
 mod norm;
+mod pool;
 mod reduce;
 mod tape;
 #[cfg(test)]
@@ -253,8 +255,13 @@ fn rule(code: Opcode) -> Option<Rule> {
         Einsum => linear::einsum,
         ScaledDotProductAttention => linear::attention,
         ConvTranspose => window::conv_transpose,
-        AvgPool => window::avg_pool,
-        UpsampleNearestNeighbor => window::upsample_nearest,
+        AvgPool => pool::avg,
+        L2Pool => pool::l2,
+        MaxPool => pool::max,
+        Resize | ResizeBilinear | ResizeNearestNeighbor | UpsampleBilinear => along::resized,
+        UpsampleNearestNeighbor => along::upsample_nearest,
+        SlidingWindows => along::sliding_windows,
+        LocalResponseNorm => along::local_response,
         BatchNorm => norm::batch,
         InstanceNorm | LayerNorm => norm::standardise,
         L2Norm => norm::l2,

@@ -1,9 +1,7 @@
 //! The state of a backward pass: terms of gradients, collected until a value has all of its own.
 
 use super::WeightGradient;
-use crate::{
-    Builder, Call, CallError, Constant, DType, Data, Function, Opcode, Operand, TensorType, ValueId,
-};
+use crate::{Builder, Call, CallError, Constant, Function, Opcode, Operand, TensorType, ValueId};
 
 type Result<T> = std::result::Result<T, CallError>;
 
@@ -236,12 +234,5 @@ impl<'f> Tape<'f> {
 /// Zeros of a floating-point type.
 pub(super) fn zeros(ty: TensorType) -> Constant {
     let n = ty.elements();
-    let data = match ty.dtype {
-        DType::Fp16 => Data::Fp16(vec![half::f16::ZERO; n]),
-        DType::Bf16 => Data::Bf16(vec![half::bf16::ZERO; n]),
-        DType::Fp64 => Data::Fp64(vec![0.0; n]),
-        DType::Fp32 => Data::Fp32(vec![0.0; n]),
-        _ => Data::Uint(vec![0; n]),
-    };
-    Constant::inline(ty, data)
+    Constant::floats(ty, &vec![0.0; n])
 }

@@ -1,14 +1,11 @@
-//! Derivatives of ops with windows: convolutions with kernels of any extent, their transposes, and means.
+//! Derivatives of convolutions with kernels of any extent, and of their transposes.
 
 use super::tape::Tape;
 use crate::{
     Arg, Call, CallError, Constant,
-    Opcode::{self, *},
-    TensorType, ValueId,
-    infer::{
-        linear::{ConvGeometry, TransposedGeometry},
-        pool::PoolGeometry,
-    },
+    Opcode::*,
+    ValueId,
+    infer::linear::{ConvGeometry, TransposedGeometry},
 };
 
 type Result<T> = std::result::Result<T, CallError>;
@@ -24,17 +21,17 @@ fn pads(before: &[usize], after: &[usize]) -> Arg {
 }
 
 /// A convolution, or with `output` extents a transposed one.
-struct Window<'a> {
-    strides: &'a [usize],
-    dilations: &'a [usize],
-    before: &'a [usize],
-    after: &'a [usize],
-    groups: usize,
-    output: Option<&'a [usize]>,
+pub(super) struct Window<'a> {
+    pub(super) strides: &'a [usize],
+    pub(super) dilations: &'a [usize],
+    pub(super) before: &'a [usize],
+    pub(super) after: &'a [usize],
+    pub(super) groups: usize,
+    pub(super) output: Option<&'a [usize]>,
 }
 
 impl Window<'_> {
-    fn over(&self, tape: &mut Tape<'_>, x: ValueId, weight: ValueId) -> Result<ValueId> {
+    pub(super) fn over(&self, tape: &mut Tape<'_>, x: ValueId, weight: ValueId) -> Result<ValueId> {
         let mut args = vec![
             ("dilations", vector(self.dilations)),
             ("groups", Constant::int(self.groups as i32).into()),
@@ -51,9 +48,23 @@ impl Window<'_> {
 
 /// Axes 0 and 1 exchanged.
 fn swapped(tape: &mut Tape<'_>, x: ValueId) -> Result<ValueId> {
-    let mut perm: Vec<usize> = (0..tape.b.shape(x).len()).collect();
-    perm.swap(0, 1);
-    tape.b.transpose(x, &perm)
+    swapped_groups(tape, x, 1)
+}
+
+/// `[N, G·C, ..]` → `[C, G·N, ..]`: batch and channels exchanged within each of G groups.
+fn swapped_groups(tape: &mut Tape<'_>, x: ValueId, groups: usize) -> Result<ValueId> {
+    let shape = tape.b.shape(x).to_vec();
+    let (batch, channels) = (shape[0], shape[1] / groups);
+    let mut perm: Vec<usize> = (0..shape.len()).collect();
+    if groups == 1 {
+        perm.swap(0, 1);
+        return tape.b.transpose(x, &perm);
+    }
+    perm.push(shape.len());
+    perm.swap(0, 2);
+    let split = tape.b.reshape(x, &[&[batch, groups, channels], &shape[2..]].concat())?;
+    let exchanged = tape.b.transpose(split, &perm)?;
+    tape.b.reshape(exchanged, &[&[channels, groups * batch], &shape[2..]].concat())
 }
 
 /// The first elements of each axis, so that `x` has `shape`.
@@ -85,16 +96,13 @@ pub(super) fn conv(tape: &mut Tape<'_>, call: Call<'_>, dy: ValueId) -> Result<(
         tape.give(v, dx);
     }
     if let Some(v) = tape.wants(call, "weight")? {
-        if g.groups != 1 {
-            return Err(call.invalid("is differentiated by its weight in one group only"));
-        }
-        let (x, dy) = (swapped(tape, x)?, swapped(tape, dy)?);
+        let (x, dy) = (swapped_groups(tape, x, g.groups)?, swapped(tape, dy)?);
         let window = Window {
             strides: &g.dilations,
             dilations: &g.strides,
             before: &g.pad_before,
             after: &g.pad_after,
-            groups: 1,
+            groups: g.groups,
             output: None,
         };
         let dw = window.over(tape, x, dy)?;
@@ -132,65 +140,11 @@ pub(super) fn conv_transpose(tape: &mut Tape<'_>, call: Call<'_>) -> Result<()> 
         tape.give(v, dx);
     }
     if let Some(v) = tape.wants(call, "weight")? {
-        if g.groups != 1 {
-            return Err(call.invalid("is differentiated by its weight in one group only"));
-        }
-        let (x, dy) = (swapped(tape, x)?, swapped(tape, dy)?);
-        let dw = window(&g.dilations, &g.strides, 1).over(tape, dy, x)?;
+        let (x, dy) = (swapped(tape, x)?, swapped_groups(tape, dy, g.groups)?);
+        let dw = window(&g.dilations, &g.strides, g.groups).over(tape, dy, x)?;
         let dw = swapped(tape, dw)?;
         let dw = cut(tape, dw, &w_shape)?;
         tape.give(v, dw);
     }
-    Ok(())
-}
-
-/// A transposed convolution, channel by channel, with a kernel that is constant.
-pub(super) fn avg_pool(tape: &mut Tape<'_>, call: Call<'_>) -> Result<()> {
-    let Some(x) = tape.wants(call, "x")? else { return Ok(()) };
-    let g = PoolGeometry::read(call)?;
-    let padded = g.pad_before.iter().chain(&g.pad_after).any(|&p| p != 0);
-    if call.bool("ceil_mode")? || (padded && call.bool("exclude_padding_from_average")?) {
-        return Err(call.invalid("is differentiated only if every window has the same number of elements"));
-    }
-    let dy = tape.full_dy(call)?;
-    let shape = tape.b.shape(x).to_vec();
-    let ty = TensorType::new(tape.b.ty(x).dtype, [&[shape[1], 1], g.kernel.as_slice()].concat());
-    let elements: usize = g.kernel.iter().product();
-    let zeros = tape.b.constant("zeros", super::tape::zeros(ty));
-    let weight = tape.b.with_scalar(Opcode::Add, zeros, 1.0 / elements as f64)?;
-    let dilations = vec![1; g.kernel.len()];
-    let window = Window {
-        strides: &g.strides,
-        dilations: &dilations,
-        before: &g.pad_before,
-        after: &g.pad_after,
-        groups: shape[1],
-        output: Some(&shape),
-    };
-    let dx = window.over(tape, dy, weight)?;
-    tape.give(x, dx);
-    Ok(())
-}
-
-/// Each pixel's copies summed.
-pub(super) fn upsample_nearest(tape: &mut Tape<'_>, call: Call<'_>) -> Result<()> {
-    let Some(x) = tape.wants(call, "x")? else { return Ok(()) };
-    let mut dx = tape.full_dy(call)?;
-    let shape = tape.b.shape(x).to_vec();
-    for axis in [shape.len() - 2, shape.len() - 1] {
-        let large = tape.b.shape(dx).to_vec();
-        if !large[axis].is_multiple_of(shape[axis]) {
-            return Err(call.invalid("is differentiated for whole factors only"));
-        }
-        let mut split = large.clone();
-        split[axis] = shape[axis];
-        split.insert(axis + 1, large[axis] / shape[axis]);
-        let copies = tape.b.reshape(dx, &split)?;
-        let sum = tape.b.reduce(ReduceSum, copies, &[axis as i32 + 1])?;
-        let mut summed = large;
-        summed[axis] = shape[axis];
-        dx = tape.b.reshape(sum, &summed)?;
-    }
-    tape.give(x, dx);
     Ok(())
 }

@@ -6,7 +6,7 @@ pub mod image;
 pub mod index;
 pub mod linear;
 pub mod movement;
-mod norm;
+pub(crate) mod norm;
 mod order;
 pub mod pool;
 pub(crate) mod rearrange;

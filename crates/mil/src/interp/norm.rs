@@ -1,7 +1,7 @@
 //! Normalisations.
 
 use super::{Operands, Tensor, reduce};
-use crate::CallError;
+use crate::{CallError, infer::norm::LocalResponse};
 
 fn epsilon(o: Operands<'_>) -> Result<f64, CallError> {
     Ok(o.call.float("epsilon")?.unwrap_or(0.0))
@@ -64,23 +64,18 @@ pub(super) fn l2(o: Operands<'_>) -> Result<Tensor, CallError> {
     Ok(Tensor::from_fn(x.shape.clone(), |i| x.at(i) / (squares.broadcast_at(i) + epsilon).sqrt()))
 }
 
-/// x / (k + alpha/size · Σ x²)^beta, summed over `size` channels around each: size/2 before it, the rest after.
+/// x / (k + alpha/size · Σ x²)^beta, summed over the channels around each.
 pub(super) fn local_response(o: Operands<'_>) -> Result<Tensor, CallError> {
     let x = o.tensor("x")?;
-    let size = o.call.int("size")?.unwrap_or(1) as usize;
-    let alpha = o.call.float("alpha")?.unwrap_or(1e-4);
-    let beta = o.call.float("beta")?.unwrap_or(0.75);
-    let k = o.call.float("k")?.unwrap_or(1.0);
+    let norm = LocalResponse::read(o.call)?;
     let mut at = vec![0; x.rank()];
     Ok(Tensor::from_fn(x.shape.clone(), |i| {
         at.copy_from_slice(i);
-        let first = i[1].saturating_sub(size / 2);
-        let end = (i[1] + (size - 1) / 2 + 1).min(x.shape[1]);
         let mut sum = 0.0;
-        for c in first..end {
+        for c in norm.around(i[1], x.shape[1]) {
             at[1] = c;
             sum += x.at(&at) * x.at(&at);
         }
-        x.at(i) / (k + alpha / size as f64 * sum).powf(beta)
+        x.at(i) / (norm.k + norm.alpha / norm.size as f64 * sum).powf(norm.beta)
     }))
 }

@@ -1,12 +1,8 @@
 //! Constant folding.
 
-use std::sync::Arc;
-
-use half::{bf16, f16};
-
 use super::PassError;
 use crate::interp::{SingleOp, Tensor};
-use crate::{Call, Constant, DType, Data, Function, Op, Opcode, Payload, TensorType, ValueId};
+use crate::{Call, Constant, DType, Data, Function, Op, Opcode, TensorType, ValueId};
 
 /// Results of more elements than this stay computed: the text would grow more than the program shrinks.
 const MOST: usize = 1 << 16;
@@ -51,10 +47,7 @@ fn constant(ty: &TensorType, tensor: &Tensor) -> Option<Constant> {
     let of = &tensor.data;
     let data = match ty.dtype {
         DType::Bool => Data::Bool(of.iter().map(|&x| x != 0.0).collect()),
-        DType::Fp16 => Data::Fp16(of.iter().map(|&x| f16::from_f64(x)).collect()),
-        DType::Bf16 => Data::Bf16(of.iter().map(|&x| bf16::from_f64(x)).collect()),
-        DType::Fp32 => Data::Fp32(of.iter().map(|&x| x as f32).collect()),
-        DType::Fp64 => Data::Fp64(of.clone()),
+        dtype if dtype.is_float() => return Some(Constant::floats(ty.clone(), of)),
         dtype if dtype.is_int() && of.iter().all(|x| x.fract() == 0.0) => {
             match Data::Int(Vec::new()).matches(dtype) {
                 true => Data::Int(of.iter().map(|&x| x as i64).collect()),
@@ -63,7 +56,7 @@ fn constant(ty: &TensorType, tensor: &Tensor) -> Option<Constant> {
         }
         _ => return None,
     };
-    Some(Constant { ty: ty.clone(), payload: Payload::Inline(Arc::new(data)) })
+    Some(Constant::inline(ty.clone(), data))
 }
 
 /// Lets `const` ops define the results of `op`.

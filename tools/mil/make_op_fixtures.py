@@ -449,6 +449,48 @@ looked_up = lut[0, 0, dense].reshape(4, 8)
 case("constexpr_lut_to_sparse", {"indices_mask": const(mask, "uint1"), "indices_nonzero_data": const(entries, "uint2"),
                                  "lut": const(lut), "vector_axis": 1}, wide, looked_up[wide == 1])
 
+# Images under a linear map.
+v = x(2, 3, 4, 5)
+for corners, theta in [(True, x(2, 6, low=-1, high=1)), (False, x(1, 6, low=-1.5, high=1.5))]:
+    maps = t(theta).reshape(-1, 2, 3).expand(2, 2, 3)
+    grid = F.affine_grid(maps, (2, 3, 3, 6), align_corners=corners)
+    case("affine", {"x": inp(v), "transform_matrix": inp(theta), "output_height": 3, "output_width": 6, "sampling_mode": "bilinear",
+                    "padding_mode": "constant", "padding_value": const(0.0), "align_corners": corners,
+                    "coordinates_mode": "normalized_minus_one_to_one"}, F.grid_sample(t(v), grid, align_corners=corners))
+
+
+def suppressed(boxes, scores, limit, least, most, per_class):
+    """Kept boxes [B, 4] of one image, from all pairs at once."""
+    low, high = boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2
+    shared = np.maximum(np.minimum(high[:, None], high) - np.maximum(low[:, None], low), 0).prod(-1)
+    area = boxes[:, 2:].prod(-1)
+    conflict = shared / (area[:, None] + area - shared) > limit
+    if per_class:
+        conflict &= scores.argmax(1)[:, None] == scores.argmax(1)
+    alive, kept = scores.max(1) >= least, []
+    while alive.any() and len(kept) < most:
+        kept.append(int(np.where(alive, scores.max(1), -np.inf).argmax()))
+        alive &= ~conflict[kept[-1]]
+        alive[kept[-1]] = False
+    return kept
+
+
+boxes = np.concatenate([x(2, 9, 2, low=0, high=2), x(2, 9, 2, low=0.5, high=2)], 2)
+scores = rng.permutation(2 * 9 * 3).reshape(2, 9, 3) / 64
+for least, most, per_class in [(0.5, 6, False), (0.0, 3, True), (None, 6, True)]:
+    kept = [suppressed(boxes[i], scores[i], 0.25, least or 0.0, most, per_class) for i in range(2)]
+    few_boxes, few_scores, indices = np.zeros((2, most, 4)), np.zeros((2, most, 3)), np.full((2, most), -1)
+    for i, of_image in enumerate(kept):
+        n = len(of_image)
+        few_boxes[i, :n], few_scores[i, :n], indices[i, :n] = boxes[i, of_image], scores[i, of_image], of_image
+    args = {"iou_threshold": const(0.25), "max_boxes": most, "per_class_suppression": per_class}
+    if least is None:
+        turned = {"boxes": inp(boxes.transpose(0, 2, 1)), "scores": inp(scores.transpose(0, 2, 1))}
+        case("non_maximum_suppression", turned | args, few_boxes.transpose(0, 2, 1), few_scores.transpose(0, 2, 1), indices)
+    else:
+        case("non_maximum_suppression", {"boxes": inp(boxes), "scores": inp(scores), "score_threshold": const(least)} | args,
+             few_boxes, few_scores, indices, np.array([len(k) for k in kept]))
+
 path = pathlib.Path(__file__).resolve().parents[2] / "crates/mil/tests/fixtures/ops.json"
 path.parent.mkdir(exist_ok=True)
 path.write_text("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")

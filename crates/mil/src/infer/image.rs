@@ -32,6 +32,30 @@ pub(super) fn crop(call: Call<'_>) -> Result<TensorType, CallError> {
     Ok(TensorType::new(x.dtype, shape))
 }
 
+/// `x [B, C, H, W]` and a matrix `[B or 1, 6]` → `[B, C, output_height, output_width]`
+pub(super) fn affine(call: Call<'_>) -> Result<TensorType, CallError> {
+    let x = call.tensor("x")?;
+    has_rank(call, "x", x, 4..=4)?;
+    let matrix = call.tensor("transform_matrix")?;
+    if !matches!(matrix.shape[..], [batch, 6] if batch == 1 || batch == x.shape[0]) {
+        return Err(call.invalid(format!("transform_matrix {matrix} must be [1, 6] or [{}, 6]", x.shape[0])));
+    }
+    for (name, only) in [
+        ("sampling_mode", "bilinear"),
+        ("padding_mode", "constant"),
+        ("coordinates_mode", "normalized_minus_one_to_one"),
+    ] {
+        let given = call.string(name)?.unwrap_or(only);
+        if !given.eq_ignore_ascii_case(only) {
+            return Err(call.invalid(format!("{name} is \"{given}\"; only \"{only}\" is supported")));
+        }
+    }
+    call.float("padding_value")?;
+    call.bool("align_corners")?;
+    let (height, width) = (length(call, "output_height")?, length(call, "output_width")?);
+    Ok(TensorType::new(x.dtype, [x.shape[0], x.shape[1], height, width]))
+}
+
 pub(super) fn resized(call: Call<'_>) -> Result<TensorType, CallError> {
     let x = call.tensor("x")?;
     let mut shape = x.shape.clone();

@@ -1,5 +1,6 @@
 //! Result types of ops, from the types and constants of their arguments.
 
+pub(crate) mod boxes;
 pub(crate) mod compress;
 mod elementwise;
 pub mod image;
@@ -105,6 +106,8 @@ pub fn result_types(call: Call<'_>) -> Result<Vec<Type>, CallError> {
         Cumsum => one(order::cumsum(call)?),
         ReduceArgmax | ReduceArgmin => one(order::extreme_index(call)?),
         Topk => all(order::topk(call)?),
+        NonMaximumSuppression => all(boxes::suppress(call)?),
+        Affine => one(image::affine(call)?),
         Crop => one(image::crop(call)?),
         Resize | ResizeBilinear | ResizeNearestNeighbor | UpsampleBilinear | UpsampleNearestNeighbor => {
             one(image::resized(call)?)

@@ -3,6 +3,7 @@
 //! Plain loops in `f64`, NumPy's semantics, nothing clever. Engines, passes and derivatives are tested against it.
 
 mod activation;
+mod boxes;
 mod compress;
 mod elementwise;
 mod image;
@@ -340,6 +341,8 @@ fn evaluate(o: Operands<'_>) -> Result<Vec<Tensor>, CallError> {
         Cumsum => one(order::cumsum(o)?),
         ReduceArgmax | ReduceArgmin => one(order::extreme_index(o)?),
         Topk => order::topk(o),
+        NonMaximumSuppression => boxes::suppress(o),
+        Affine => one(image::affine(o)?),
         Crop => one(image::crop(o)?),
         Resize | ResizeBilinear | ResizeNearestNeighbor | UpsampleBilinear | UpsampleNearestNeighbor => {
             one(image::resized(o)?)

@@ -263,7 +263,7 @@ pub(super) const ROWS: &[OpSpec] = &[
         &[tensor("data"), tensor("indices"), tensor("updates"), MODE_ADD, VALIDATE],
         "Slices at given index vectors combined with updates.",
     ),
-    parsed(
+    row(
         Affine,
         Ios15,
         Compiles,
@@ -279,7 +279,8 @@ pub(super) const ROWS: &[OpSpec] = &[
             required("align_corners", Bool),
         ],
         "Images under a linear map of their coordinates.",
-    ),
+    )
+    .floats(),
     parsed(
         CropResize,
         Ios15,

@@ -1,8 +1,6 @@
 //! Rows of reductions and ops that order elements.
 
-use super::{
-    ArgKind::*, ArgSpec, Default as D, EngineStatus::*, OpSpec, X, arg, parsed, required, row, tensor,
-};
+use super::{ArgKind::*, ArgSpec, Default as D, EngineStatus::*, OpSpec, X, arg, required, row, tensor};
 use crate::{
     Opcode::{self, *},
     Opset::Ios15,
@@ -73,7 +71,7 @@ pub(super) const ROWS: &[OpSpec] = &[
         "The k largest or smallest elements along an axis, and their indices.",
     )
     .numbers(),
-    parsed(
+    row(
         NonMaximumSuppression,
         Ios15,
         Compiles,
@@ -85,6 +83,7 @@ pub(super) const ROWS: &[OpSpec] = &[
             required("max_boxes", Int),
             arg("per_class_suppression", Bool, D::Bool(false)),
         ],
-        "The best of boxes that overlap.",
-    ),
+        "The best of boxes that overlap. With `score_threshold` boxes are rows, as before ios17.",
+    )
+    .floats(),
 ];

@@ -61,7 +61,9 @@ fn derivative(row: &OpSpec) -> &'static str {
         }
         Equal | Greater | GreaterEqual | Less | LessEqual | LogicalAnd | LogicalNot | LogicalOr
         | LogicalXor | NotEqual => "none: truth values",
-        Argsort | ReduceArgmax | ReduceArgmin | Shape | OneHot | Range1d => "none: depends on no real number",
+        Argsort | NonMaximumSuppression | ReduceArgmax | ReduceArgmin | Shape | OneHot | Range1d => {
+            "none: depends on no real number"
+        }
         Fill | FillLike => "none: constant",
         _ => "none written",
     }

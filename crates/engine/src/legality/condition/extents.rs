@@ -4,36 +4,49 @@ use ferrane_mil::{Call, DType, Op, Opcode, Operand, TensorType, ValueId};
 
 use super::{Finding, Place, Subject, computed};
 
-/// All tensors, constants among them.
-fn tensors<'s>(s: &'s Subject<'_>) -> impl Iterator<Item = (ValueId, &'s TensorType)> {
-    (0..s.f.values.len() as u32).map(ValueId).filter_map(|v| Some((v, s.f.tensor_type(v)?)))
+/// A value, or a constant in an argument's place.
+struct Tensor<'s> {
+    /// The value, or the first result of the op the constant is written in.
+    at: ValueId,
+    ty: &'s TensorType,
+    written: bool,
 }
 
-fn value(s: &Subject<'_>, v: ValueId, ty: &TensorType, why: String) -> Finding {
-    Finding::new(Place::Value(v), format!("`{}` is {ty}: {why}", s.f.name_of(v)))
+impl Tensor<'_> {
+    fn finding(&self, s: &Subject<'_>, why: String) -> Finding {
+        let what = if self.written { "a constant of " } else { "" };
+        Finding::new(Place::Value(self.at), format!("{what}`{}` is {}: {why}", s.f.name_of(self.at), self.ty))
+    }
+}
+
+fn tensors<'s>(s: &'s Subject<'_>) -> impl Iterator<Item = Tensor<'s>> {
+    let values = (0..s.f.values.len() as u32).map(ValueId);
+    let values = values.filter_map(|at| Some(Tensor { at, ty: s.f.tensor_type(at)?, written: false }));
+    let written = s.f.constants().filter(|(at, _)| s.f.value(*at).constant.is_none());
+    values.chain(written.map(|(at, c)| Tensor { at, ty: &c.ty, written: true }))
 }
 
 pub(super) fn rank(s: &Subject<'_>) -> Vec<Finding> {
     let most = s.profile.limits.max_rank.value;
-    let over = tensors(s).filter(|(_, ty)| ty.rank() > most);
-    over.map(|(v, ty)| value(s, v, ty, format!("its rank is over {most}"))).collect()
+    let over = tensors(s).filter(|t| t.ty.rank() > most);
+    over.map(|t| t.finding(s, format!("its rank is over {most}"))).collect()
 }
 
 pub(super) fn extent(s: &Subject<'_>) -> Vec<Finding> {
     let most = s.profile.limits.max_extent.value;
     // The first two axes of four are batch and channels, which have limits of their own.
-    let over = |(v, ty): (ValueId, &TensorType)| {
-        let extent = ty.shape.iter().rev().take(2).find(|&&d| d > most)?;
-        Some(value(s, v, ty, format!("the extent {extent} is over {most}")))
+    let over = |t: Tensor<'_>| {
+        let extent = t.ty.shape.iter().rev().take(2).find(|&&d| d > most)?;
+        Some(t.finding(s, format!("the extent {extent} is over {most}")))
     };
     tensors(s).filter_map(over).collect()
 }
 
 pub(super) fn channels(s: &Subject<'_>) -> Vec<Finding> {
     let most = s.profile.limits.max_channels.value;
-    let over = |(v, ty): (ValueId, &TensorType)| match ty.shape[..] {
+    let over = |t: Tensor<'_>| match t.ty.shape[..] {
         [_, channels, _, ..] if channels > most => {
-            Some(value(s, v, ty, format!("{channels} channels are over {most}")))
+            Some(t.finding(s, format!("{channels} channels are over {most}")))
         }
         _ => None,
     };
@@ -41,8 +54,8 @@ pub(super) fn channels(s: &Subject<'_>) -> Vec<Finding> {
 }
 
 pub(super) fn empty(s: &Subject<'_>) -> Vec<Finding> {
-    let none = tensors(s).filter(|(_, ty)| ty.shape.contains(&0));
-    none.map(|(v, ty)| value(s, v, ty, "it has no elements".into())).collect()
+    let none = tensors(s).filter(|t| t.ty.shape.contains(&0));
+    none.map(|t| t.finding(s, "it has no elements".into())).collect()
 }
 
 /// fp16 is computed with, `bool` is what comparisons give. Casts may touch fp32, and ports may be of small integers.
@@ -51,19 +64,20 @@ pub(super) fn compute_type(s: &Subject<'_>) -> Vec<Finding> {
         let mut users = s.f.ops.iter().filter(|op| op.uses().any(|u| u == v)).peekable();
         users.peek().is_some() && users.all(|op| op.code == Opcode::Cast)
     };
-    let foreign = |(v, ty): (ValueId, &TensorType)| {
-        let made_by = |code| s.definition(v).is_some_and(|op| op.code == code);
+    let foreign = |(at, ty): (ValueId, &TensorType)| {
+        let made_by = |code| s.definition(at).is_some_and(|op| op.code == code);
         let made_by_cast = made_by(Opcode::Cast);
-        let is_input = s.f.inputs.contains(&v);
+        let is_input = s.f.inputs.contains(&at);
         let fits = match ty.dtype {
             DType::Fp16 | DType::Bool => true,
-            DType::Fp32 => (made_by_cast && s.f.outputs.contains(&v)) || (is_input && only_cast(v)),
+            DType::Fp32 => (made_by_cast && s.f.outputs.contains(&at)) || (is_input && only_cast(at)),
             // int8 activations, published at 1.88 times the rate of fp16.
             DType::Uint8 | DType::Int8 if made_by(Opcode::Quantize) => true,
             DType::Uint8 | DType::Int8 | DType::Int16 | DType::Uint16 => is_input || made_by_cast,
             _ => false,
         };
-        (!fits).then(|| value(s, v, ty, "the engine computes in fp16".into()))
+        let computed = Tensor { at, ty, written: false };
+        (!fits).then(|| computed.finding(s, "the engine computes in fp16".into()))
     };
     computed(s).filter_map(foreign).collect()
 }

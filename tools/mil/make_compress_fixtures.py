@@ -15,6 +15,7 @@ logging.disable(logging.CRITICAL)
 import numpy as np
 from coremltools.converters.mil.mil import types
 from coremltools.converters.mil.mil.ops.defs.iOS16 import constexpr_ops as ios16
+from coremltools.converters.mil.mil.ops.defs.iOS18 import compression as ios18
 from coremltools.optimize import _utils as ct
 from sklearn.cluster import KMeans
 
@@ -107,6 +108,33 @@ def sparse(w, opset):
     case("constexpr_sparse_to_dense", opset, w, {"kind": "sparse"}, args, decoded)
 
 
+def joint(w, form):
+    """The two forms in which what is not zero is compressed again."""
+    mask = (w != 0).astype(np.uint8)
+    if form["kind"] == "blockwise":
+        sizes = [d // n if n > 1 else 0 for d, n in zip(w.shape, form["blocks"])]
+        mode = "LINEAR_SYMMETRIC" if form["symmetric"] else "LINEAR"
+        q, scale, zero = ct.compute_qparams_by_dtype(w, types.string_to_builtin(form["dtype"]), mode, sizes)
+        scale = scale.astype(np.float32)
+        sparse_mask, nonzero = ios18.constexpr_sparse_blockwise_shift_scale.decompress(mask, q[w != 0], scale, zero)
+        args = {"data_mask": constant("uint1", mask), "nonzero_data": constant(form["dtype"], q[w != 0]),
+                "scale": constant("fp32", scale)}
+        if zero is not None:
+            args["offset"] = constant(form["dtype"], zero)
+        op = "constexpr_sparse_blockwise_shift_scale"
+    else:
+        lut = np.unique(w[w != 0])
+        lut = np.concatenate([lut, np.repeat(lut[-1:], 2 ** form["bits"] - len(lut))]).astype(np.float32)
+        indices = np.searchsorted(lut, w[w != 0]).astype(np.uint8)
+        table = lut.reshape([1] * w.ndim + [-1, 1])
+        sparse_mask, nonzero = ios18.constexpr_lut_to_sparse.decompress(mask, indices, table, None)
+        args = {"indices_mask": constant("uint1", mask), "lut": constant("fp32", table),
+                "indices_nonzero_data": constant(f"uint{form['bits']}", indices)}
+        op = "constexpr_lut_to_sparse"
+    decoded = ct.sparse_to_dense(nonzero, sparse_mask)
+    case(op, "ios18", w, {"kind": "sparse", "form": form}, args, decoded)
+
+
 for dtype in ("int8", "uint8"):
     for symmetric in (True, False):
         affine(weights(4, 6), dtype, None, symmetric)
@@ -130,6 +158,12 @@ for opset in ("ios16", "ios18"):
     w = weights(4, 8)
     w[rng.uniform(size=w.shape) < 0.6] = 0
     sparse(w, opset)
+for symmetric in (True, False):
+    w = weights(4, 8)
+    w[rng.uniform(size=w.shape) < 0.6] = 0
+    joint(w, {"kind": "blockwise", "dtype": "int8", "blocks": [4, 1], "symmetric": symmetric})
+w = np.float32([-1, 0.25, 3, 0, 0, 0])[rng.integers(0, 6, (4, 6))]
+joint(w, {"kind": "palette", "bits": 2, "groups": [1, 1], "vector": None})
 
 OUT.write_text("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")
 print(len(cases), "cases,", OUT.stat().st_size, "bytes")

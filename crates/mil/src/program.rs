@@ -230,6 +230,13 @@ impl Function {
         ValueId((self.values.len() - 1) as u32)
     }
 
+    /// `base`, or with the first number behind it that makes it a name no value has.
+    pub fn unused_name(&self, base: &str) -> String {
+        let used = |name: &str| self.values.iter().any(|v| v.name == name);
+        let numbered = (1..).map(|n| format!("{base}_{n}"));
+        std::iter::once(base.to_owned()).chain(numbered).find(|name| !used(name)).unwrap_or_default()
+    }
+
     /// The tensor type of a value, or `None` for a list, dict or state.
     pub fn tensor_type(&self, id: ValueId) -> Option<&TensorType> {
         self.value(id).ty.as_tensor()

@@ -83,7 +83,35 @@ proptest! {
     #[test]
     fn sparse_is_exact(values in weights(24), old: bool) {
         let opset = if old { Opset::Ios16 } else { Opset::Ios18 };
-        let c = compress(&values, &TensorType::new(DType::Fp32, [2, 3, 4]), &Scheme::Sparse, opset).unwrap();
+        let c = compress(&values, &TensorType::new(DType::Fp32, [2, 3, 4]), &Scheme::Sparse(None), opset).unwrap();
+        prop_assert_eq!(c.decode().unwrap(), values);
+    }
+
+    #[test]
+    fn sparse_integers_are_those_of_dense_ones(values in weights(24), integer in prop::sample::select(&[DType::Int4, DType::Uint8][..]), symmetric: bool) {
+        let ty = TensorType::new(DType::Fp32, [2, 3, 4]);
+        let form = Scheme::Blockwise { dtype: integer, blocks: vec![2, 1, 2], symmetric };
+        let dense = compress(&values, &ty, &form, Opset::Ios18).unwrap();
+        let sparse = compress(&values, &ty, &Scheme::Sparse(Some(Box::new(form))), Opset::Ios18).unwrap();
+        prop_assert_eq!(sparse.decode().unwrap(), dense.decode().unwrap());
+        let stored = |c: &Compressed, name| c.args.iter().find(|(n, _)| *n == name).unwrap().1.ty.elements();
+        prop_assert_eq!(stored(&sparse, "nonzero_data"), values.iter().filter(|x| **x != 0.0).count());
+    }
+
+    #[test]
+    fn sparse_palettes_spend_no_entry_on_zeros(
+        table in prop::collection::vec(0.125f32..2.0, 8),
+        picks in prop::collection::vec(prop::option::of(0usize..4), 24),
+        vector in prop::option::of(Just(Vector { size: 2, axis: 1 })),
+    ) {
+        // Four entries beside zero: one more than two bits of a dense palette could tell apart.
+        let size = vector.map_or(1, |v| v.size);
+        let values: Vec<f32> = picks.iter().flat_map(|pick| {
+            (0..size).map(|part| pick.map_or(0.0, |entry| table[entry * size + part])).collect::<Vec<_>>()
+        }).collect();
+        let form = Scheme::Palette { bits: 2, groups: vec![], vector };
+        let ty = TensorType::new(DType::Fp32, [4, 6 * size]);
+        let c = compress(&values, &ty, &Scheme::Sparse(Some(Box::new(form))), Opset::Ios18).unwrap();
         prop_assert_eq!(c.decode().unwrap(), values);
     }
 
@@ -169,7 +197,8 @@ fn scheme(v: &Value) -> Scheme {
                 Vector { size: of[0], axis: of[1] }
             }),
         },
-        _ => Scheme::Sparse,
+        "sparse" => Scheme::Sparse(v.get("form").map(|form| Box::new(scheme(form)))),
+        other => panic!("{other} is no scheme"),
     }
 }
 

@@ -56,10 +56,15 @@ enum Form {
     Palette1,
     /// A mask of what is not zero, and that; exact
     Sparse,
+    /// A mask of what is not zero, and that as `int8` with a scale for each slice of the first axis (ios18)
+    SparseInt8,
+    /// A mask of what is not zero, and that as one of 16 values for each weight (ios18)
+    SparsePalette4,
 }
 
 impl Form {
     fn scheme(self, ty: &TensorType) -> Scheme {
+        let sparse = |form| Scheme::Sparse(Some(Box::new(form)));
         let palette = |bits| Scheme::Palette { bits, groups: Vec::new(), vector: None };
         match self {
             Form::Int8 => {
@@ -73,7 +78,15 @@ impl Form {
             Form::Palette3 => palette(3),
             Form::Palette2 => palette(2),
             Form::Palette1 => palette(1),
-            Form::Sparse => Scheme::Sparse,
+            Form::Sparse => Scheme::Sparse(None),
+            Form::SparseInt8 => {
+                let mut blocks = vec![1; ty.rank()];
+                if let ([rows, _, ..], [first, ..]) = (&ty.shape[..], &mut blocks[..]) {
+                    *first = *rows;
+                }
+                sparse(Scheme::Blockwise { dtype: DType::Int8, blocks, symmetric: true })
+            }
+            Form::SparsePalette4 => sparse(palette(4)),
         }
     }
 }

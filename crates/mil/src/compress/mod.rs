@@ -18,7 +18,7 @@ mod quantize;
 mod sparse;
 
 use crate::{
-    Arg, Call, CallError, Constant, DType, Data, Function, Op, Opcode, Opset, TensorType, ValueId,
+    Arg, Call, CallError, Constant, DType, Data, Function, Op, Opcode, Operand, Opset, TensorType, ValueId,
     interp::SingleOp,
 };
 
@@ -54,8 +54,10 @@ pub enum Scheme {
         /// Entries are vectors of this many elements that follow each other along an axis. From iOS 18.
         vector: Option<Vector>,
     },
-    /// `constexpr_sparse_to_dense`: a mask of what is not zero, and that alone. Exact.
-    Sparse,
+    /// `constexpr_sparse_to_dense`: a mask of what is not zero, and that alone. It stands as it is, or from iOS 18 as
+    /// [`Scheme::Blockwise`] integers (`constexpr_sparse_blockwise_shift_scale`) or a [`Scheme::Palette`]
+    /// (`constexpr_lut_to_sparse`).
+    Sparse(Option<Box<Scheme>>),
 }
 
 /// The vectors of a palette.
@@ -123,6 +125,9 @@ pub enum CompressError {
         /// The extents to be divided.
         shape: Vec<usize>,
     },
+    /// A form that what is not zero cannot have.
+    #[error("what is left of sparse weights stands as it is, in blocks of integers, or in a palette")]
+    SparseForm,
     /// A form that came later than the op set.
     #[error("{what} is not in {}; it came with ios18", opset.name())]
     Opset {
@@ -133,22 +138,48 @@ pub enum CompressError {
     },
 }
 
-/// Weights as an op that decodes them, and its operands.
+/// Weights as an op that decodes them, and its operands. The two ops that decode to sparse weights are followed by
+/// `constexpr_sparse_to_dense`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compressed {
     /// The op.
     pub code: Opcode,
     /// Its arguments, by name, all constants in the program.
     pub args: Vec<(&'static str, Constant)>,
-    /// The type of the weights: the op's result.
+    /// The type of the weights.
     pub ty: TensorType,
 }
 
 impl Compressed {
-    /// The statement that defines `result` as the weights.
-    pub fn op(&self, result: ValueId) -> Op {
+    /// The statements that define `result`, a value of `f`, as the weights. Values between are added to `f`, called as the
+    /// result with an ending.
+    pub fn define(&self, f: &mut Function, result: ValueId) -> Vec<Op> {
+        let statement =
+            |code, args, results| Op { code, name: String::new(), args, results, attrs: Vec::new() };
         let args = self.args.iter().map(|(name, c)| ((*name).into(), Arg::from(c.clone()))).collect();
-        Op { code: self.code, name: String::new(), args, results: vec![result], attrs: Vec::new() }
+        let Some(elements) = self.sparse_elements() else {
+            return vec![statement(self.code, args, vec![result])];
+        };
+        let name = f.name_of(result).to_owned();
+        let mask = TensorType::new(DType::Uint1, self.ty.shape.clone());
+        let mask = f.add_value(f.unused_name(&format!("{name}_mask")), mask);
+        let nonzero = TensorType::new(self.ty.dtype, [elements]);
+        let nonzero = f.add_value(f.unused_name(&format!("{name}_nonzero")), nonzero);
+        let dense = vec![("mask".into(), mask.into()), ("nonzero_data".into(), nonzero.into())];
+        vec![
+            statement(self.code, args, vec![mask, nonzero]),
+            statement(Opcode::ConstexprSparseToDense, dense, vec![result]),
+        ]
+    }
+
+    /// How many elements the op decodes, if that is to sparse weights.
+    fn sparse_elements(&self) -> Option<usize> {
+        let shape = |name| Some(self.args.iter().find(|(n, _)| *n == name)?.1.ty.shape.as_slice());
+        match self.code {
+            Opcode::ConstexprSparseBlockwiseShiftScale => Some(shape("nonzero_data")?[0]),
+            Opcode::ConstexprLutToSparse => Some(shape("indices_nonzero_data")?[0] * shape("lut")?.last()?),
+            _ => None,
+        }
     }
 
     /// The weights, row-major, each rounded to its type.
@@ -158,9 +189,16 @@ impl Compressed {
     pub fn decode(&self) -> Result<Vec<f32>, CallError> {
         let mut f = Function::new("decode", Opset::Ios18);
         let result = f.add_value("weights", self.ty.clone());
-        let op = self.op(result);
-        let results = SingleOp::new(Call::new(&f, &op))?.compute(Vec::new(), true)?;
-        Ok(results.into_iter().flat_map(|t| t.data).map(|x| x as f32).collect())
+        let mut known: Vec<(Operand, Vec<f64>)> = Vec::new();
+        for op in self.define(&mut f, result) {
+            let single = SingleOp::new(Call::new(&f, &op))?;
+            let given = |operand: &Operand| known.iter().find(|(o, _)| o == operand);
+            let operands = single.operands().iter().filter_map(given).map(|(_, data)| data.clone());
+            let tensors = single.compute(operands.collect(), true)?;
+            known.extend(op.results.into_iter().map(Operand::Value).zip(tensors.into_iter().map(|t| t.data)));
+        }
+        let weights = known.pop().map_or_else(Vec::new, |(_, data)| data);
+        Ok(weights.into_iter().map(|x| x as f32).collect())
     }
 
     /// Bytes of the operands that hold numbers, as they are packed in weight files.
@@ -204,7 +242,19 @@ pub fn compress(
         Scheme::Palette { bits, groups, vector } => {
             palette::palette(values, ty, *bits, groups, *vector, opset)
         }
-        Scheme::Sparse => Ok(sparse::sparse(values, ty, opset)),
+        Scheme::Sparse(None) => Ok(sparse::sparse(values, ty, opset)),
+        Scheme::Sparse(Some(form)) => match &**form {
+            Scheme::Blockwise { dtype, blocks, symmetric } => {
+                require(opset, "constexpr_sparse_blockwise_shift_scale")?;
+                let dense = quantize::blockwise(values, ty, *dtype, blocks, *symmetric)?;
+                Ok(sparse::blockwise(values, dense))
+            }
+            Scheme::Palette { bits, groups, vector } => {
+                require(opset, "constexpr_lut_to_sparse")?;
+                palette::sparse(values, ty, *bits, groups, *vector)
+            }
+            Scheme::Affine { .. } | Scheme::Sparse(_) => Err(CompressError::SparseForm),
+        },
     }
 }
 
@@ -313,7 +363,7 @@ mod tests {
         let palette = Scheme::Palette { bits: 4, groups: vec![], vector };
         assert!(error(&ones, &ty, &palette, Opset::Ios18).contains("do not divide"));
         assert_eq!(
-            error(&ones, &TensorType::new(DType::Int32, [4]), &Scheme::Sparse, Opset::Ios18),
+            error(&ones, &TensorType::new(DType::Int32, [4]), &Scheme::Sparse(None), Opset::Ios18),
             "the weights are int32; only fp16 and fp32 are compressed"
         );
     }

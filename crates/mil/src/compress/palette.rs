@@ -2,11 +2,67 @@
 
 use std::cmp::Ordering;
 
-use super::{Blocks, CompressError, Compressed, Vector, floats, nearest, require, shape_argument};
+use super::{
+    Blocks, CompressError, Compressed, Vector, floats, nearest, require, shape_argument, sparse::mask,
+};
 use crate::{Constant, DType, Data, Opcode, Opset, TensorType};
 
 /// Rounds of k-means after which its tables are taken as they are.
 const ROUNDS: usize = 25;
+
+/// Weights as indices of `shape` into tables.
+struct Palette {
+    shape: Vec<usize>,
+    indices: Vec<u64>,
+    dtype: DType,
+    /// Tables of all groups, one after the other, and the groups along each axis.
+    tables: Vec<f32>,
+    groups: Vec<usize>,
+    vector: Vector,
+    /// Where an index stands for something other than zeros.
+    nonzero: Vec<bool>,
+}
+
+impl Palette {
+    /// With `sparse`, tables are for the vectors that are not all zeros.
+    fn new(
+        values: &[f32],
+        ty: &TensorType,
+        bits: usize,
+        groups: &[usize],
+        vector: Option<Vector>,
+        sparse: bool,
+    ) -> Result<Self, CompressError> {
+        let dtype = index_type(bits).ok_or(CompressError::Bits(bits))?;
+        let vector = vector.unwrap_or(Vector { size: 1, axis: 0 });
+        let vectors = Vectors::new(values, ty, vector.size, vector.axis)?;
+        let blocks = Blocks::new(&vectors.shape, groups, "groups")?;
+        let nonzero: Vec<bool> =
+            (0..vectors.len()).map(|i| vectors.at(i).iter().any(|&x| x != 0.0)).collect();
+        let entries = 1 << bits;
+        let mut indices = vec![0; vectors.len()];
+        let mut tables = Vec::with_capacity(blocks.len() * entries * vector.size);
+        for group in 0..blocks.len() {
+            let is_member = |&i: &usize| blocks.of[i] == group && (nonzero[i] || !sparse);
+            let members: Vec<usize> = (0..vectors.len()).filter(is_member).collect();
+            let (table, chosen) = cluster(&vectors, &members, entries, ty.dtype);
+            members.iter().zip(chosen).for_each(|(&i, entry)| indices[i] = entry as u64);
+            tables.extend(table);
+        }
+        Ok(Self { shape: vectors.shape, indices, dtype, tables, groups: blocks.counts, vector, nonzero })
+    }
+
+    /// The table `[*groups, entries, vector]`, and the axis of vectors if they have one.
+    fn lut(&self, dtype: DType) -> Vec<(&'static str, Constant)> {
+        let shape = [self.groups.as_slice(), &[1 << self.dtype.bits(), self.vector.size]].concat();
+        let lut = Constant::inline(TensorType::new(dtype, shape), floats(self.tables.iter().copied(), dtype));
+        let mut args = vec![("lut", lut)];
+        if self.vector.size > 1 {
+            args.push(("vector_axis", Constant::int(self.vector.axis as i32)));
+        }
+        args
+    }
+}
 
 pub(super) fn palette(
     values: &[f32],
@@ -16,52 +72,51 @@ pub(super) fn palette(
     vector: Option<Vector>,
     opset: Opset,
 ) -> Result<Compressed, CompressError> {
-    let dtype = index_type(bits).ok_or(CompressError::Bits(bits))?;
     let packed = opset < Opset::Ios18;
-    if packed && bits == 3 {
-        require(opset, "an index of 3 bits")?;
-    }
-    if packed && vector.is_some() {
-        require(opset, "a palette of vectors")?;
-    }
-    let Vector { size, axis } = vector.unwrap_or(Vector { size: 1, axis: 0 });
-    let vectors = Vectors::new(values, ty, size, axis)?;
-    let blocks = Blocks::new(&vectors.shape, groups, "groups")?;
-    if packed && blocks.len() > 1 {
-        require(opset, "more than one table")?;
-    }
-
-    let entries = 1 << bits;
-    let mut indices = vec![0; vectors.len()];
-    let mut tables = Vec::with_capacity(blocks.len() * entries * size);
-    for group in 0..blocks.len() {
-        let members: Vec<usize> = (0..vectors.len()).filter(|&i| blocks.of[i] == group).collect();
-        let (table, chosen) = cluster(&vectors, &members, entries, ty.dtype);
-        members.iter().zip(chosen).for_each(|(&i, entry)| indices[i] = entry as u64);
-        tables.extend(table);
-    }
-
-    let lut = floats(tables.into_iter(), ty.dtype);
-    let mut args = Vec::new();
-    if packed {
-        let bytes = pack(&indices, bits);
-        args.push((
-            "indices",
-            Constant::inline(TensorType::new(DType::Uint8, [bytes.len()]), Data::Uint(bytes)),
-        ));
-        args.push(("lut", Constant::inline(TensorType::new(ty.dtype, [entries]), lut)));
-        args.push(("shape", shape_argument(ty)));
-    } else {
-        let mut lut_shape = blocks.counts.clone();
-        lut_shape.extend([entries, size]);
-        let indices_type = TensorType::new(dtype, vectors.shape.clone());
-        args.push(("indices", Constant::inline(indices_type, Data::Uint(indices))));
-        args.push(("lut", Constant::inline(TensorType::new(ty.dtype, lut_shape), lut)));
-        if vector.is_some() {
-            args.push(("vector_axis", Constant::int(axis as i32)));
+    for (newer, what) in [
+        (bits == 3, "an index of 3 bits"),
+        (vector.is_some(), "a palette of vectors"),
+        (groups.iter().any(|&n| n > 1), "more than one table"),
+    ] {
+        if packed && newer {
+            require(opset, what)?;
         }
     }
+    let palette = Palette::new(values, ty, bits, groups, vector, false)?;
+    let args = if packed {
+        let bytes = pack(&palette.indices, bits);
+        let indices = TensorType::new(DType::Uint8, [bytes.len()]);
+        let lut = TensorType::new(ty.dtype, [1 << bits]);
+        vec![
+            ("indices", Constant::inline(indices, Data::Uint(bytes))),
+            ("lut", Constant::inline(lut, floats(palette.tables.into_iter(), ty.dtype))),
+            ("shape", shape_argument(ty)),
+        ]
+    } else {
+        let mut args = palette.lut(ty.dtype);
+        let indices = TensorType::new(palette.dtype, palette.shape);
+        args.push(("indices", Constant::inline(indices, Data::Uint(palette.indices))));
+        args
+    };
     Ok(Compressed { code: Opcode::ConstexprLutToDense, args, ty: ty.clone() })
+}
+
+/// A mask of the vectors that are not all zeros, and indices of those.
+pub(super) fn sparse(
+    values: &[f32],
+    ty: &TensorType,
+    bits: usize,
+    groups: &[usize],
+    vector: Option<Vector>,
+) -> Result<Compressed, CompressError> {
+    let palette = Palette::new(values, ty, bits, groups, vector, true)?;
+    let mut args = palette.lut(ty.dtype);
+    let kept = palette.indices.iter().zip(&palette.nonzero).filter(|(_, nonzero)| **nonzero);
+    let indices: Vec<u64> = kept.map(|(&index, _)| index).collect();
+    let data = TensorType::new(palette.dtype, [indices.len()]);
+    args.push(("indices_mask", mask(&palette.shape, palette.nonzero.iter().copied())));
+    args.push(("indices_nonzero_data", Constant::inline(data, Data::Uint(indices))));
+    Ok(Compressed { code: Opcode::ConstexprLutToSparse, args, ty: ty.clone() })
 }
 
 fn index_type(bits: usize) -> Option<DType> {

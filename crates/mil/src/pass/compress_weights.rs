@@ -1,6 +1,6 @@
 //! Weights in fewer bits.
 
-use crate::{BlobRef, Function, Opcode, TensorType, compress::Compressed};
+use crate::{BlobRef, Function, Op, Opcode, TensorType, compress::Compressed};
 
 /// `f` with the weights for which `encode` gives a compressed form decoded by `constexpr_*` ops, whose operands are
 /// constants in the program. `encode` sees the name, the place and the type of every weight that a `const` op defines.
@@ -12,17 +12,33 @@ pub fn compress_weights<E>(
     mut encode: impl FnMut(&str, &BlobRef, &TensorType) -> Result<Option<Compressed>, E>,
 ) -> Result<Function, E> {
     let mut f = f.clone();
-    for op in f.ops.iter_mut().filter(|op| op.code == Opcode::Const) {
-        let result = op.result();
-        let value = &mut f.values[result.index()];
-        let Some(weight) = &value.constant else { continue };
-        let Some(blob) = weight.blob_ref() else { continue };
-        if let Some(compressed) = encode(&value.name, blob, &weight.ty)? {
-            value.constant = None;
-            *op = compressed.op(result);
+    for op in std::mem::take(&mut f.ops) {
+        match compressed(&f, &op, &mut encode)? {
+            Some(compressed) => {
+                f.values[op.result().index()].constant = None;
+                let statements = compressed.define(&mut f, op.result());
+                f.ops.extend(statements);
+            }
+            None => f.ops.push(op),
         }
     }
     Ok(f)
+}
+
+/// The compressed form of the weight that `op` defines, if it defines one and `encode` gives a form.
+fn compressed<E>(
+    f: &Function,
+    op: &Op,
+    encode: &mut impl FnMut(&str, &BlobRef, &TensorType) -> Result<Option<Compressed>, E>,
+) -> Result<Option<Compressed>, E> {
+    if op.code != Opcode::Const {
+        return Ok(None);
+    }
+    let value = f.value(op.result());
+    match value.constant.as_ref().and_then(|weight| Some((weight.blob_ref()?, &weight.ty))) {
+        Some((blob, ty)) => encode(&value.name, blob, ty),
+        None => Ok(None),
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +84,20 @@ mod tests {
         for (exact, near) in run(&f).iter().zip(run(&g)) {
             assert!((exact - near).abs() < 0.5 / 127.0 + 0.5 * 1.0 / 127.0, "{exact} {near}");
         }
+    }
+
+    #[test]
+    fn sparse_integers_take_two_ops() {
+        let values = [0.5f32, 0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 2.0];
+        let form = Scheme::Blockwise { dtype: DType::Int8, blocks: vec![2, 1], symmetric: true };
+        let scheme = Scheme::Sparse(Some(Box::new(form)));
+        let g =
+            compress_weights(&product(), |_, _, ty| compress(&values, ty, &scheme, Opset::Ios18).map(Some));
+        let g = verified(g.unwrap());
+        let decoding = [Opcode::ConstexprSparseBlockwiseShiftScale, Opcode::ConstexprSparseToDense];
+        assert_eq!(codes(&g), [&decoding[..], &[Opcode::Matmul]].concat());
+        let named = |name: &str| g.values.iter().any(|v| v.name == name);
+        assert!(named("w_mask") && named("w_nonzero"));
     }
 
     #[test]

@@ -131,6 +131,7 @@ pub fn result_types(call: Call<'_>) -> Result<Vec<Type>, CallError> {
 /// The types an op that is only parsed is declared with: nothing is known of its results.
 fn declared(call: Call<'_>) -> Result<Vec<Type>, CallError> {
     match call.op.results.as_slice() {
+        [] if call.code() == Opcode::WriteState => Ok(Vec::new()),
         [] => Err(CallError::ParsedOnly(call.code())),
         results => Ok(results.iter().map(|r| call.function.value(*r).ty.clone()).collect()),
     }

@@ -123,7 +123,7 @@ fn folders_of_aneforge_run_unmodified() {
     let mut folders: Vec<PathBuf> =
         fs::read_dir(fixtures("aneforge")).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
-    assert!(folders.len() >= 8, "fixtures are missing");
+    assert!(folders.len() >= 9, "fixtures are missing");
     let arrays = |folder: &Path| -> Vec<(String, PathBuf)> {
         let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let npy = paths.filter(|p| p.extension().is_some_and(|e| e == "npy"));

@@ -117,6 +117,7 @@ impl Executable {
                     accumulator = accumulator.max(a);
                 }
                 Step::Gemm(step) => product = product.max(step.scratch()),
+                Step::Along(step) => product = product.max(step.scratch()),
                 _ => {}
             }
         }

@@ -107,6 +107,8 @@ pub(crate) enum AlongOp {
     ArgMax,
     /// The index of the smallest.
     ArgMin,
+    /// The indices of the largest, or when `ascending` the smallest, as many as the result has room for, in that order.
+    Sort { ascending: bool },
 }
 
 /// How a result is rounded after it is computed in fp32.

@@ -20,7 +20,15 @@ impl Lower<'_> {
         if site.round == Round::Foreign && !is_arithmetic(site.call.code()) {
             return self.reference(site, 0);
         }
-        let composed = [Self::elementwise, Self::norm, Self::index, Self::along, Self::image];
+        let composed = [
+            Self::elementwise,
+            Self::norm,
+            Self::index,
+            Self::along,
+            Self::image,
+            Self::rearrange,
+            Self::quantization,
+        ];
         for compose in composed {
             if let Some(view) = compose(self, site)? {
                 return Ok(view);
@@ -181,6 +189,11 @@ fn is_arithmetic(op: Opcode) -> bool {
             | GatherAlongAxis
             | SliceByIndex
             | Reverse
+            | ReverseSequence
+            | BandPart
+            | SliceUpdate
+            | SpaceToBatch
+            | BatchToSpace
     )
 }
 

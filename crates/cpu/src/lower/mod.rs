@@ -11,6 +11,8 @@ mod lines;
 mod movement;
 mod norm;
 mod product;
+mod quantize;
+mod rearrange;
 
 use ferrane_mil::{Call, CallError, Constant, Function, Op, Opcode, Operand, Payload, TensorType, ValueId};
 
@@ -187,7 +189,8 @@ impl<'a> Lower<'a> {
         let views = match self.movement(site)? {
             Some(views) => views,
             None if op.code.is_constexpr() => self.decoded(site)?,
-            // No op with a kernel has several results that are not parts of its operand.
+            None if op.code == Opcode::Topk => self.topk(site)?,
+            // No other op with a kernel has several results that are not parts of its operand.
             None if op.results.len() > 1 => {
                 (0..op.results.len()).map(|i| self.reference(site, i)).collect::<Result<_, _>>()?
             }

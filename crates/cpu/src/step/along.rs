@@ -1,6 +1,6 @@
-//! What is computed along an axis, element after element: running sums and the index of an extreme.
+//! What is computed along an axis, element after element: running sums, the index of an extreme, an order.
 
-use std::ops::Range;
+use std::{cmp::Ordering, ops::Range};
 
 use crate::{
     graph::{AlongOp, Round},
@@ -24,6 +24,8 @@ pub(crate) struct AlongStep {
     to: Access,
     outer: usize,
     extent: usize,
+    /// Extent of the result's axis.
+    kept: usize,
     inner: usize,
     round: Round,
 }
@@ -34,6 +36,7 @@ impl AlongStep {
             op,
             outer: x.shape[0],
             extent: x.shape[1],
+            kept: planner.graph.nodes[node].shape[1],
             inner: x.shape[2],
             round: planner.graph.nodes[node].round,
             x: planner.access(x),
@@ -45,10 +48,15 @@ impl AlongStep {
         [self.x.buffer, self.to.buffer]
     }
 
+    /// Elements of scratch that an order takes: the indices that are sorted.
+    pub(crate) fn scratch(&self) -> usize {
+        if matches!(self.op, AlongOp::Sort { .. }) { self.extent } else { 0 }
+    }
+
     pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch]) {
         let blocks = self.inner.div_ceil(LANES);
         let parts = if self.outer * self.extent * self.inner < PARALLEL { 1 } else { scratch.len() };
-        team::split(scratch, parts, self.outer * blocks, &|range, _| {
+        team::split(scratch, parts, self.outer * blocks, &|range, scratch| {
             for item in range {
                 let first = item % blocks * LANES;
                 let lanes = Lanes {
@@ -61,6 +69,9 @@ impl AlongStep {
                     AlongOp::CumSum { exclusive, reverse } => lanes.sums(exclusive, reverse),
                     AlongOp::ArgMax => lanes.extreme(|x, best| x > best),
                     AlongOp::ArgMin => lanes.extreme(|x, best| x < best),
+                    AlongOp::Sort { ascending } => {
+                        lanes.order(ascending, &mut scratch.product[..self.extent]);
+                    }
                 }
             }
         });
@@ -101,6 +112,25 @@ impl Lanes<'_> {
         }
         for (lane, best) in self.range.clone().zip(&best) {
             self.write(0, lane, best.1 as f32);
+        }
+    }
+
+    /// The indices of the first elements in order; of equal ones the first comes first, and NaN comes last.
+    fn order(&self, ascending: bool, indices: &mut [f32]) {
+        for lane in self.range.clone() {
+            indices.iter_mut().enumerate().for_each(|(i, index)| *index = i as f32);
+            indices.sort_unstable_by(|&i, &j| {
+                let (x, y) = (self.read(i as usize, lane), self.read(j as usize, lane));
+                let by_value = match (x.is_nan(), y.is_nan()) {
+                    (false, false) if ascending => x.partial_cmp(&y).unwrap_or(Ordering::Equal),
+                    (false, false) => y.partial_cmp(&x).unwrap_or(Ordering::Equal),
+                    (x, y) => x.cmp(&y),
+                };
+                by_value.then(i.total_cmp(&j))
+            });
+            for (place, &index) in indices[..self.step.kept].iter().enumerate() {
+                self.write(place, lane, index);
+            }
         }
     }
 

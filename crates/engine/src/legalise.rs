@@ -2,7 +2,10 @@
 
 use ferrane_mil::{
     DType, Function, Program, Verified, VerifyError,
-    pass::{PassError, lower_to_fp16, order_ports, order_products, tile_products, widen_inputs},
+    pass::{
+        PackedInput, PassError, lower_to_fp16, order_ports, order_products, pack_inputs, tile_products,
+        widen_inputs,
+    },
     verify,
 };
 
@@ -53,6 +56,24 @@ pub fn legalise(function: Function, profile: &Profile) -> Result<Verified, Legal
     verify(program).map_err(|errors| LegaliseError::Invalid { function: name, errors })
 }
 
+/// `function` with all inputs in one where the profile's programs take one alone, and where each lies in it: nothing elsewhere.
+///
+/// # Errors
+/// When an input is not `[1, C, 1, W]`, or of another type than the others.
+pub fn share_input(
+    function: Function,
+    profile: &Profile,
+) -> Result<(Function, Vec<PackedInput>), LegaliseError> {
+    if profile.quirk("multiple-inputs").is_none() {
+        return Ok((function, Vec::new()));
+    }
+    pack_inputs(&function, "inputs", profile.limits.max_extent.value).map_err(|source| LegaliseError::Pass {
+        function: function.name.clone(),
+        profile: profile.to_string(),
+        source,
+    })
+}
+
 fn rewrite(mut function: Function, profile: &Profile) -> Result<Function, PassError> {
     if profile.compute.value == DType::Fp16 {
         function = lower_to_fp16(&order_products(&function)?)?;
@@ -100,6 +121,22 @@ mod tests {
         let mut expected = scaled();
         expected.opset = Opset::Ios18;
         assert_eq!(*program.main(), expected);
+    }
+
+    #[test]
+    fn inputs_share_a_surface_where_programs_take_one_alone() {
+        let mut profile = Profile::built_in("m4").unwrap();
+        assert!(share_input(scaled(), &profile).unwrap().1.is_empty());
+        profile.quirks.get_mut("multiple-inputs").unwrap().holds.value = true;
+        let (function, packed) = share_input(scaled(), &profile).unwrap();
+        let program = legalise(function, &profile).unwrap();
+        let f = program.main();
+        assert_eq!(f.inputs.len(), 1);
+        assert_eq!(*f.tensor_type(f.inputs[0]).unwrap(), TensorType::fp16([1, 8, 1, 65]));
+        assert_eq!(
+            packed.iter().map(|p| (p.name.as_str(), p.column)).collect::<Vec<_>>(),
+            [("x", 0), ("gain", 64)]
+        );
     }
 
     #[test]

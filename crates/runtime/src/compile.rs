@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use ferrane_cpu::CpuEngine;
-use ferrane_engine::{Engine, Kernel, OpSaturation, Port, Profile, Surface, WeightFiles, legalise};
+use ferrane_engine::{
+    Engine, Kernel, OpSaturation, Port, Profile, Surface, WeightFiles, legalise, share_input,
+};
 use ferrane_mil::{
-    Verified,
-    pass::{Streamed, WeightInput, flatten_ports, weights_to_inputs},
+    Function, Verified,
+    pass::{PackedInput, Streamed, WeightInput, flatten_ports, weights_to_inputs},
 };
 use ferrane_model::plan::{Piece, Place};
 
 use crate::{
     RuntimeError,
     baking::{CompileLog, LayerKernel},
+    packing,
 };
 
 /// A piece as an engine holds it.
@@ -22,6 +25,22 @@ pub(crate) struct CompiledPiece {
     pub(crate) kernel: PieceKernel,
     /// The inputs that are weights.
     pub(crate) weights: Vec<WeightInput>,
+    /// Where inputs lie in the kernel's only one, if they share it.
+    pub(crate) packed: Vec<PackedInput>,
+}
+
+impl CompiledPiece {
+    /// What it takes: the kernel's inputs, or those that share its only one.
+    pub(crate) fn inputs(&self) -> Vec<Port> {
+        match self.kernel.inputs() {
+            [shared] if !self.packed.is_empty() => packing::ports(shared, &self.packed),
+            own => own.to_vec(),
+        }
+    }
+
+    pub(crate) fn is_weight(&self, input: &Port) -> bool {
+        self.weights.iter().any(|weight| weight.name == input.name)
+    }
 }
 
 /// The kernels of a piece.
@@ -82,18 +101,38 @@ impl PieceKernel {
     }
 }
 
+/// A program for a profile.
+pub(crate) struct Lowered {
+    pub(crate) program: Verified,
+    /// Where inputs lie in the program's only one, if they share it.
+    pub(crate) packed: Vec<PackedInput>,
+}
+
+impl Lowered {
+    /// The function of the piece `name`, made legal for `profile`.
+    pub(crate) fn new(
+        name: &'static str,
+        function: &Function,
+        profile: &Profile,
+    ) -> Result<Self, RuntimeError> {
+        let least = profile.limits.min_input_width.value;
+        let flat = flatten_ports(function, least);
+        let mut function = flat.map_err(|source| RuntimeError::Pass { piece: name, source })?;
+        function.name = "main".to_owned();
+        let illegal = |source| RuntimeError::Legalise { piece: name, source };
+        let (function, packed) = share_input(function, profile).map_err(illegal)?;
+        Ok(Self { program: legalise(function, profile).map_err(illegal)?, packed })
+    }
+}
+
 /// A piece as a program for `profile` whose weights are inputs, and which inputs those are.
 pub(crate) fn streamed(
     piece: &Piece,
     profile: &Profile,
-) -> Result<(Verified, Vec<WeightInput>), RuntimeError> {
+) -> Result<(Lowered, Vec<WeightInput>), RuntimeError> {
     let pass = |source| RuntimeError::Pass { piece: piece.name, source };
     let Streamed { function, weights } = weights_to_inputs(&piece.function).map_err(pass)?;
-    let mut function = flatten_ports(&function, profile.limits.min_input_width.value).map_err(pass)?;
-    function.name = "main".to_owned();
-    let program =
-        legalise(function, profile).map_err(|source| RuntimeError::Legalise { piece: piece.name, source })?;
-    Ok((program, weights))
+    Ok((Lowered::new(piece.name, &function, profile)?, weights))
 }
 
 /// Compiles pieces for an engine, and for the host those that run there.
@@ -107,28 +146,29 @@ pub(crate) struct Compiler {
 impl Compiler {
     /// With weights as inputs.
     pub(crate) fn piece(&self, piece: &Piece) -> Result<CompiledPiece, RuntimeError> {
-        let (kernel, weights) = self.kernel(piece, piece.place)?;
-        let kernel = PieceKernel::Shared(kernel);
-        Ok(CompiledPiece { name: piece.name, place: piece.place, kernel, weights })
+        let (program, weights) = streamed(piece, self.at(piece.place).profile())?;
+        let kernel = PieceKernel::Shared(self.compile(&program.program, piece.place)?);
+        Ok(CompiledPiece { name: piece.name, place: piece.place, kernel, weights, packed: program.packed })
     }
 
-    /// A kernel of `piece` at `place`, and which of its inputs are weights.
-    pub(crate) fn kernel(
-        &self,
-        piece: &Piece,
-        place: Place,
-    ) -> Result<(Box<dyn Kernel>, Vec<WeightInput>), RuntimeError> {
-        let engine: &dyn Engine = match place {
+    /// A kernel of `piece` on the host.
+    pub(crate) fn on_host(&self, piece: &Piece) -> Result<CompiledPiece, RuntimeError> {
+        self.piece(&Piece { place: Place::Host, ..piece.clone() })
+    }
+
+    fn at(&self, place: Place) -> &dyn Engine {
+        match place {
             Place::Engine => &*self.engine,
             Place::Host => &self.host,
-        };
-        let (program, weights) = streamed(piece, engine.profile())?;
-        let compile = || engine.compile(&program, &WeightFiles::none());
-        let kernel = match place {
+        }
+    }
+
+    fn compile(&self, program: &Verified, place: Place) -> Result<Box<dyn Kernel>, RuntimeError> {
+        let compile = || self.at(place).compile(program, &WeightFiles::none());
+        Ok(match place {
             Place::Engine => self.log.time(compile),
             Place::Host => compile(),
-        };
-        Ok((kernel?, weights))
+        }?)
     }
 
     pub(crate) fn pieces(&self, pieces: &[Piece]) -> Result<Vec<CompiledPiece>, RuntimeError> {

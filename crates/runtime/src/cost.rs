@@ -236,7 +236,7 @@ fn lowered(piece: &Piece, profile: &Profile, mode: WeightsMode) -> Result<(Verif
             return Ok((baked.program().clone(), true));
         }
     }
-    Ok((streamed(piece, profile)?.0, false))
+    Ok((streamed(piece, profile)?.0.program, false))
 }
 
 /// FLOP of `dW = dY·Xᵀ` of a layer's weights that the host computes.

@@ -1,15 +1,18 @@
 //! What follows the last layer: final norm, classifier, loss, and their gradients, shared between engine and host as the plan
 //! says.
 
+use std::sync::Arc;
+
 use ferrane_engine::Surface;
 use ferrane_model::{
-    plan::{ClassifierPlan, HeadPlan},
+    plan::{ClassifierPlan, HeadPlan, Piece},
     stage::names,
 };
 use rayon::prelude::*;
 
 use crate::{
     LossError, NonFinite, RuntimeError, Write,
+    baking::{Bakery, LayerKernel},
     classifier::{Classifier, Gradients},
     compile::CompiledPiece,
     layers::{Binder, Pass, Values},
@@ -22,6 +25,7 @@ use crate::{
 /// The pieces after the last layer, compiled. All pieces of a model are compiled before any is bound.
 pub(crate) struct CompiledHead {
     forward: Vec<CompiledPiece>,
+    evaluation: Option<Vec<CompiledPiece>>,
     classifier: CompiledClassifier,
     backward: Vec<CompiledPiece>,
 }
@@ -35,6 +39,8 @@ enum CompiledClassifier {
 /// The head of a model, bound to surfaces.
 pub(crate) struct Head {
     forward: Pass,
+    /// The forward pass with weights as inputs, for evaluation, where that of a step has kernels that hold them.
+    evaluation: Option<Pass>,
     backward: Pass,
     values: Values,
     classifier: HeadClassifier,
@@ -46,7 +52,8 @@ pub(crate) struct Head {
 enum HeadClassifier {
     Host(Box<Classifier>),
     Probabilities,
-    /// The pass that puts out `log_sum`, and the one that puts out its gradients, too.
+    /// The pass that puts out `log_sum`, and the one that puts out its gradients, too. Both stream their weights always: a
+    /// product by the classifier's transpose, compiled in, would be a convolution of more channels than chips take.
     Gradients {
         loss: Pass,
         gradients: Box<Pass>,
@@ -62,8 +69,19 @@ struct Targets<'a> {
 }
 
 impl CompiledHead {
-    pub(crate) fn compile(binder: &mut Binder, plan: &HeadPlan) -> Result<Self, RuntimeError> {
-        let forward = binder.compile(&plan.forward)?;
+    /// With streamed weights, or kernels that hold them.
+    pub(crate) fn compile(
+        binder: &mut Binder,
+        plan: &HeadPlan,
+        bakery: Option<&Arc<Bakery>>,
+    ) -> Result<Self, RuntimeError> {
+        let compile = |binder: &mut Binder, pieces: &[Piece]| match bakery {
+            None => binder.compile(pieces),
+            Some(bakery) => binder.bake(pieces, bakery, 1),
+        };
+        let forward = compile(binder, &plan.forward)?;
+        let holds_weights = forward.iter().any(|piece| piece.kernel.of_layer(0).is_some());
+        let evaluation = holds_weights.then(|| binder.compile(&plan.forward)).transpose()?;
         let classifier = match &plan.classifier {
             ClassifierPlan::Host => CompiledClassifier::Host,
             ClassifierPlan::Probabilities => CompiledClassifier::Probabilities,
@@ -72,14 +90,15 @@ impl CompiledHead {
                 gradients: binder.compile(std::slice::from_ref(&**gradients))?,
             },
         };
-        let backward = binder.compile(std::slice::from_ref(&plan.backward))?;
-        Ok(Self { forward, classifier, backward })
+        let backward = compile(binder, std::slice::from_ref(&plan.backward))?;
+        Ok(Self { forward, evaluation, classifier, backward })
     }
 
     /// Binds the head to the last layer's output `x` and its gradient `d_x`.
     pub(crate) fn bind(self, binder: &mut Binder, x: Surface, d_x: Surface) -> Result<Head, RuntimeError> {
         let given = Values::from([(names::X.to_owned(), x), ("d_x".to_owned(), d_x)]);
-        let mut pieces: Vec<&CompiledPiece> = self.forward.iter().collect();
+        let mut pieces: Vec<&CompiledPiece> =
+            self.forward.iter().chain(self.evaluation.iter().flatten()).collect();
         if let CompiledClassifier::Gradients { loss, gradients } = &self.classifier {
             pieces.extend(loss.iter().chain(gradients));
         }
@@ -99,12 +118,23 @@ impl CompiledHead {
             },
         };
         let forward = binder.bind(self.forward, here)?;
+        let evaluation = self.evaluation.map(|pieces| binder.bind(pieces, here)).transpose()?;
         let backward = binder.bind(self.backward, here)?;
-        Ok(Head { forward, backward, values, classifier, z_loss: 0.0 })
+        Ok(Head { forward, evaluation, backward, values, classifier, z_loss: 0.0 })
     }
 }
 
 impl Head {
+    /// The kernels that hold weights, in the order in which a step needs them.
+    pub(crate) fn layer_kernels(&self) -> impl Iterator<Item = &Arc<LayerKernel>> {
+        self.forward.layer_kernels(0).chain(self.backward.layer_kernels(0))
+    }
+
+    /// Whether a step reads streamed weights whatever the kernels of layers do.
+    pub(crate) fn streams(&self) -> bool {
+        matches!(self.classifier, HeadClassifier::Gradients { .. })
+    }
+
     /// Gives the z-loss a weight; 0 is none.
     pub(crate) fn set_z_loss(&mut self, weight: f64) {
         self.z_loss = weight;
@@ -137,7 +167,8 @@ impl Head {
             HeadClassifier::Gradients { loss, gradients } => vec![loss, gradients],
             HeadClassifier::Host(_) | HeadClassifier::Probabilities => Vec::new(),
         };
-        let passes = [&mut self.forward, &mut self.backward].into_iter().chain(classifier);
+        let passes = [&mut self.forward, &mut self.backward].into_iter().chain(&mut self.evaluation);
+        let passes = passes.chain(classifier);
         passes.flat_map(|pass| pass.saturated.take(false)).collect()
     }
 
@@ -160,7 +191,7 @@ impl Head {
 
     /// Sum over positions of the negative log-likelihood of `targets`.
     pub(crate) fn loss(&mut self, weights: &Weights, targets: &[u32]) -> Result<f64, RuntimeError> {
-        self.forward.run(0)?;
+        self.evaluation.as_mut().unwrap_or(&mut self.forward).run(0)?;
         let table = weights.table();
         let arena = weights.arena().read();
         let weight = &arena[table.classifier().range()];

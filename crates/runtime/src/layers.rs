@@ -8,7 +8,6 @@ use std::{
 use ferrane_engine::{Engine, Port, Surface, Usage};
 use ferrane_mil::DType;
 use ferrane_model::{
-    LayerRole,
     plan::{Piece, Place},
     stage::names,
 };
@@ -18,6 +17,7 @@ use crate::{
     RuntimeError, WeightsMode,
     baking::{BakedPiece, Bakery, CompileLog, LayerKernel, Reference},
     compile::{CompiledPiece, Compiler, PieceKernel},
+    packing::Part,
     saturation::Watch,
     spent::{Spent, timed},
     weights::{WeightSurfaces, Weights},
@@ -26,8 +26,30 @@ use crate::{
 /// One evaluation: which piece, on which surfaces.
 struct Call {
     piece: usize,
-    inputs: Vec<Surface>,
+    inputs: Inputs,
     outputs: Vec<Surface>,
+}
+
+/// What a kernel reads.
+struct Inputs {
+    surfaces: Vec<Surface>,
+    /// Values to be copied into the only surface before an evaluation, if they share it.
+    shared: Vec<(Surface, Part)>,
+}
+
+impl Inputs {
+    /// Puts the values that share a surface where the kernel wants them.
+    fn fill(&self) -> Result<(), RuntimeError> {
+        let [surface] = &self.surfaces[..] else { return Ok(()) };
+        if self.shared.is_empty() {
+            return Ok(());
+        }
+        let across = surface.shape()[3];
+        let fill = |elements: &mut [f32]| {
+            self.shared.iter().try_for_each(|(from, part)| from.read(|from| part.put(from, elements, across)))
+        };
+        Ok(surface.write(fill)??)
+    }
 }
 
 /// The values of one layer by name.
@@ -70,13 +92,14 @@ impl Pass {
     /// Runs the pieces of one layer.
     pub(crate) fn run(&mut self, layer: usize) -> Result<(), RuntimeError> {
         for call in &self.calls[layer] {
-            let inputs: Vec<&Surface> = call.inputs.iter().collect();
+            let inputs: Vec<&Surface> = call.inputs.surfaces.iter().collect();
             let outputs: Vec<&Surface> = call.outputs.iter().collect();
             let piece = &mut self.pieces[call.piece];
             let part = match piece.place {
                 Place::Engine => &mut self.spent.engine,
                 Place::Host => &mut self.spent.host,
             };
+            timed(&mut self.spent.staging, || call.inputs.fill())?;
             timed(part, || piece.kernel.evaluate(layer, &inputs, &outputs))?;
             self.saturated.note(layer, piece.name, piece.kernel.take_saturation(layer));
         }
@@ -133,19 +156,26 @@ impl Binder {
         Ok(compiled)
     }
 
-    /// As [`Binder::compile`], but engine pieces with weights get a kernel for each layer, which holds them.
+    /// As [`Binder::compile`], but engine pieces with weights get a kernel for each of `layers` layers, which holds them; what
+    /// is not of a layer counts as one.
     pub(crate) fn bake(
         &mut self,
         pieces: &[Piece],
         bakery: &Arc<Bakery>,
+        layers: usize,
     ) -> Result<Vec<CompiledPiece>, RuntimeError> {
-        let baked = pieces.iter().map(|piece| self.bake_piece(piece, bakery));
+        let baked = pieces.iter().map(|piece| self.bake_piece(piece, bakery, layers));
         let baked = baked.collect::<Result<Vec<_>, _>>()?;
         self.claim_for(&baked);
         Ok(baked)
     }
 
-    fn bake_piece(&mut self, piece: &Piece, bakery: &Arc<Bakery>) -> Result<CompiledPiece, RuntimeError> {
+    fn bake_piece(
+        &mut self,
+        piece: &Piece,
+        bakery: &Arc<Bakery>,
+        layers: usize,
+    ) -> Result<CompiledPiece, RuntimeError> {
         let baked = match piece.place {
             Place::Engine => BakedPiece::new(piece.name, &piece.function, bakery.engine.profile())?,
             Place::Host => return self.compiler.piece(piece),
@@ -155,26 +185,24 @@ impl Binder {
         }
         let baked = Arc::new(baked);
         let references = match bakery.mode {
-            WeightsMode::Reload => self.references(piece)?,
+            WeightsMode::Reload => self.references(piece, layers)?,
             _ => Vec::new(),
         };
-        let layers = self.weights().table().config().layers;
         let kernel = |layer| {
             let reference = references.get(layer).cloned();
             Ok(Arc::new(LayerKernel::new(bakery, &baked, layer, reference)?))
         };
         let others = (1..layers).map(kernel).collect::<Result<_, RuntimeError>>()?;
         let kernel = PieceKernel::EachLayer { first: kernel(0)?, others };
-        Ok(CompiledPiece { name: piece.name, place: piece.place, kernel, weights: Vec::new() })
+        let packed = baked.packed().to_vec();
+        Ok(CompiledPiece { name: piece.name, place: piece.place, kernel, weights: Vec::new(), packed })
     }
 
     /// The piece on the host with each layer's weights.
-    fn references(&mut self, piece: &Piece) -> Result<Vec<Arc<Reference>>, RuntimeError> {
-        let (kernel, weights) = self.compiler.kernel(piece, Place::Host)?;
-        let is_weight = |port: &&Port| weights.iter().any(|w| w.name == port.name);
-        let ports: Vec<Port> = kernel.inputs().iter().filter(is_weight).cloned().collect();
-        let kernel = Arc::new(Mutex::new(kernel));
-        let layers = self.weights().table().config().layers;
+    fn references(&mut self, piece: &Piece, layers: usize) -> Result<Vec<Arc<Reference>>, RuntimeError> {
+        let host = self.compiler.on_host(piece)?;
+        let ports: Vec<Port> = host.inputs().into_iter().filter(|port| host.is_weight(port)).collect();
+        let kernel = Arc::new(Mutex::new(host.kernel));
         let mut references = Vec::with_capacity(layers);
         for layer in 0..layers {
             let surface =
@@ -212,9 +240,8 @@ impl Binder {
         let engine_first = [Place::Engine, Place::Host];
         for place in engine_first {
             for piece in pieces.iter().filter(|p| p.place == place) {
-                for port in piece.kernel.inputs().iter().chain(piece.kernel.outputs()) {
-                    let is_weight = piece.weights.iter().any(|w| w.name == port.name);
-                    if !is_weight && !values.contains_key(&port.name) {
+                for port in piece.inputs().iter().chain(piece.kernel.outputs()) {
+                    if !piece.is_weight(port) && !values.contains_key(&port.name) {
                         values.insert(port.name.clone(), self.value(port, place)?);
                     }
                 }
@@ -233,9 +260,7 @@ impl Binder {
         for (layer, values) in layers.iter().enumerate() {
             let mut of_layer = Vec::with_capacity(pieces.len());
             for (index, piece) in pieces.iter().enumerate() {
-                let inputs = piece.kernel.inputs().iter();
-                let inputs =
-                    inputs.map(|port| self.input(piece, port, layer, values)).collect::<Result<_, _>>()?;
+                let inputs = self.inputs(piece, layer, values)?;
                 let outputs = piece.kernel.outputs().iter();
                 let outputs = outputs.map(|port| bound(piece, port, values)).collect::<Result<_, _>>()?;
                 of_layer.push(Call { piece: index, inputs, outputs });
@@ -245,17 +270,36 @@ impl Binder {
         Ok(Pass { pieces, calls, saturated: Watch::default(), spent: Spent::default() })
     }
 
-    fn input(
+    /// What a piece reads for a layer.
+    fn inputs(
         &mut self,
         piece: &CompiledPiece,
-        port: &Port,
         layer: usize,
         values: &Values,
-    ) -> Result<Surface, RuntimeError> {
-        match piece.weights.iter().any(|w| w.name == port.name) {
-            true => self.weight(piece.name, piece.place, port, layer),
-            false => bound(piece, port, values),
+    ) -> Result<Inputs, RuntimeError> {
+        let inputs = piece.inputs();
+        let (weights, others): (Vec<_>, Vec<_>) = inputs.iter().partition(|port| piece.is_weight(port));
+        if piece.packed.is_empty() {
+            let surface = |port: &Port| match piece.is_weight(port) {
+                true => self.weight(piece.name, piece.place, port, layer),
+                false => bound(piece, port, values),
+            };
+            let surfaces = inputs.iter().map(surface).collect::<Result<_, _>>()?;
+            return Ok(Inputs { surfaces, shared: Vec::new() });
         }
+        // Each layer has a surface of its own, so that its weights stay there.
+        let shared = self.value(&piece.kernel.inputs()[0], piece.place)?;
+        let part = |port: &Port| {
+            let input = piece.packed.iter().find(|input| input.name == port.name);
+            input.map(Part::of).ok_or_else(|| unbound(piece.name, port))
+        };
+        for port in weights {
+            let param = self.weights().named(&port.name, layer).cloned();
+            let param = param.ok_or_else(|| unbound(piece.name, port))?;
+            self.surfaces.stage(&param, &shared, part(port)?)?;
+        }
+        let others = others.into_iter().map(|port| Ok((bound(piece, port, values)?, part(port)?)));
+        Ok(Inputs { surfaces: vec![shared], shared: others.collect::<Result<_, RuntimeError>>()? })
     }
 
     /// The surface of a layer's weight for the port of a piece.
@@ -266,15 +310,7 @@ impl Binder {
         port: &Port,
         layer: usize,
     ) -> Result<Surface, RuntimeError> {
-        let table = self.surfaces.weights().table();
-        let role = LayerRole::ALL.into_iter().find(|r| r.weight_name() == port.name);
-        let param = match role {
-            Some(role) => table.layer(layer, role),
-            None if port.name == names::FINAL_NORM => table.final_norm(),
-            None if port.name == names::CLASSIFIER => table.classifier(),
-            None => return Err(RuntimeError::Unbound { piece, value: port.name.clone() }),
-        };
-        let param = param.clone();
+        let param = self.weights().named(&port.name, layer).cloned().ok_or_else(|| unbound(piece, port))?;
         let engine: Arc<dyn Engine> = match place {
             Place::Engine => Arc::clone(&self.compiler.engine),
             Place::Host => Arc::new(self.compiler.host.clone()),
@@ -282,6 +318,10 @@ impl Binder {
         let allocation = self.equal_allocation.unwrap_or(0).max(port.bytes());
         self.surfaces.surface(&*engine, &param, port, allocation)
     }
+}
+
+fn unbound(piece: &'static str, port: &Port) -> RuntimeError {
+    RuntimeError::Unbound { piece, value: port.name.clone() }
 }
 
 fn overflowed(values: &[f32]) -> bool {
@@ -295,8 +335,7 @@ fn overflowed(values: &[f32]) -> bool {
 }
 
 fn bound(piece: &CompiledPiece, port: &Port, values: &Values) -> Result<Surface, RuntimeError> {
-    let unbound = || RuntimeError::Unbound { piece: piece.name, value: port.name.clone() };
-    let surface = values.get(&port.name).ok_or_else(unbound)?;
+    let surface = values.get(&port.name).ok_or_else(|| unbound(piece.name, port))?;
     match surface.shape() == port.shape {
         true => Ok(surface.clone()),
         false => Err(RuntimeError::TooNarrow {

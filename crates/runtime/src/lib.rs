@@ -22,6 +22,7 @@ mod layers;
 mod math;
 mod matmul;
 mod mode;
+mod packing;
 mod sampler;
 mod saturation;
 mod spent;

@@ -15,7 +15,7 @@ pub struct Spent {
     pub weight_gradients: Duration,
     /// Embedding, forward and backward.
     pub embedding: Duration,
-    /// Putting new weights where kernels read them.
+    /// Putting new weights where kernels read them, and values that share a surface with them.
     pub staging: Duration,
 }
 

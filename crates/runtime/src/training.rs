@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc, time::Instant};
 use ferrane_engine::{Engine, Surface};
 use ferrane_model::{
     LayerRole,
-    plan::{Piece, Place, Plan, WeightProduct},
+    plan::{Piece, Plan, WeightProduct},
     stage::{Tokens, names},
 };
 use rayon::prelude::*;
@@ -39,8 +39,6 @@ pub struct TrainingModel {
     baking: Option<Baking>,
     /// The forward pass with weights as inputs, for evaluation: it needs no compile, however the weights change.
     evaluation: Option<Pass>,
-    /// Whether kernels after the last layer stream their weights, whatever those of the layers do.
-    head_streams: bool,
     /// Whether the weights changed since what streams them beside baked kernels was given them.
     streamed_is_stale: bool,
     overflow: Option<Overflow>,
@@ -100,7 +98,7 @@ impl TrainingModel {
         };
         let compile = |binder: &mut Binder, pieces: &[Piece]| match &bakery {
             None => binder.compile(pieces),
-            Some(bakery) => binder.bake(pieces, bakery),
+            Some(bakery) => binder.bake(pieces, bakery, config.layers),
         };
         let forward = compile(&mut binder, &plan.layer.forward)?;
         let backward = compile(&mut binder, &plan.layer.backward)?;
@@ -108,8 +106,7 @@ impl TrainingModel {
             None => None,
             Some(_) => Some(binder.compile(&plan.layer.forward)?),
         };
-        let head = CompiledHead::compile(&mut binder, &plan.head)?;
-        let head_streams = plan.head.forward.iter().any(|piece| piece.place == Place::Engine);
+        let head = CompiledHead::compile(&mut binder, &plan.head, bakery.as_ref())?;
 
         let pieces: Vec<_> = forward.iter().chain(&backward).collect();
         let template = binder.values(&pieces, &Values::new())?;
@@ -135,7 +132,8 @@ impl TrainingModel {
         let backward = binder.bind(backward, &layers)?;
         let head =
             head.bind(&mut binder, residual[config.layers].clone(), turns[config.layers % 2].clone())?;
-        let baking = bakery.map(|bakery| Baking::new(bakery, in_order(&forward, &backward, config.layers)));
+        let baking =
+            bakery.map(|bakery| Baking::new(bakery, in_order(&forward, &head, &backward, config.layers)));
         if let Some(baking) = &baking {
             baking.check_fits(binder.log().compiles() as usize)?;
         }
@@ -143,7 +141,6 @@ impl TrainingModel {
             kernels: plan.kernels(config.layers),
             baking,
             evaluation,
-            head_streams,
             streamed_is_stale: false,
             forward,
             backward,
@@ -179,9 +176,10 @@ impl TrainingModel {
     pub fn take_spent(&mut self) -> Spent {
         let mut spent = std::mem::take(&mut self.spent);
         for pass in [&mut self.forward, &mut self.backward].into_iter().chain(&mut self.evaluation) {
-            let Spent { engine, host, .. } = pass.take_spent();
+            let Spent { engine, host, staging, .. } = pass.take_spent();
             spent.engine += engine;
             spent.host += host;
+            spent.staging += staging;
         }
         spent
     }
@@ -272,7 +270,7 @@ impl TrainingModel {
         if let Some(baking) = &mut self.baking {
             baking.begin();
         }
-        if self.head_streams {
+        if self.head.streams() {
             self.renew_streamed()?;
         }
         self.embed(inputs)?;
@@ -382,10 +380,10 @@ fn run_layers(forward: &mut Pass, layers: usize) -> Result<(), RuntimeError> {
 }
 
 /// The kernels that hold weights, in the order in which a step needs them.
-fn in_order(forward: &Pass, backward: &Pass, layers: usize) -> Vec<Arc<LayerKernel>> {
+fn in_order(forward: &Pass, head: &Head, backward: &Pass, layers: usize) -> Vec<Arc<LayerKernel>> {
     let up = (0..layers).flat_map(|layer| forward.layer_kernels(layer));
     let down = (0..layers).rev().flat_map(|layer| backward.layer_kernels(layer));
-    up.chain(down).cloned().collect()
+    up.chain(head.layer_kernels()).chain(down).cloned().collect()
 }
 
 /// The parts of `arena` at `ranges`, which follow each other and do not overlap.

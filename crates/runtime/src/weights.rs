@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use ferrane_engine::{Engine, HostMemory, Port, Surface};
-use ferrane_model::{Param, ParamKey, ParamTable, Parameters};
+use ferrane_model::{LayerRole, Param, ParamKey, ParamTable, Parameters, stage::names};
 use rayon::prelude::*;
 
-use crate::RuntimeError;
+use crate::{RuntimeError, packing::Part};
 
 /// The fp32 master weights of a model in memory that kernels can view.
 #[derive(Clone, Debug)]
@@ -25,6 +25,17 @@ impl Weights {
     /// Names, shapes and places.
     pub fn table(&self) -> &ParamTable {
         &self.table
+    }
+
+    /// The parameter that pieces call `name`: one of a layer, or one of those after the last.
+    pub(crate) fn named(&self, name: &str, layer: usize) -> Option<&Param> {
+        let role = LayerRole::ALL.into_iter().find(|role| role.weight_name() == name);
+        match role {
+            Some(role) => Some(self.table.layer(layer, role)),
+            None if name == names::FINAL_NORM => Some(self.table.final_norm()),
+            None if name == names::CLASSIFIER => Some(self.table.classifier()),
+            None => None,
+        }
     }
 
     /// The arena.
@@ -46,11 +57,12 @@ impl Weights {
     }
 }
 
-/// A copy of a weight in a surface of the engine's type, to be renewed after each update.
+/// A copy of a weight in a surface of the engine's type, or in part of one, to be renewed after each update.
 #[derive(Debug)]
 struct Staged {
     param: Param,
     surface: Surface,
+    part: Part,
 }
 
 /// The surfaces of all weights: views of the arena where the engine can read it, staged copies elsewhere.
@@ -92,13 +104,21 @@ impl WeightSurfaces {
             Surface::view(&self.weights.arena, param.offset, port.shape)?
         } else {
             let surface = on.surface(port, allocation)?;
-            let staged = Staged { param: param.clone(), surface: surface.clone() };
-            stage(&staged, &self.weights.arena.read())?;
-            self.staged.push(staged);
+            // Behind each row may be room that makes it as wide as the engine wants.
+            let part = Part { row: 0, column: 0, width: param.len / port.shape[1] };
+            self.stage(param, &surface, part)?;
             surface
         };
         self.made.insert(key, surface.clone());
         Ok(surface)
+    }
+
+    /// Keeps a copy of `param` in a part of `surface`.
+    pub(crate) fn stage(&mut self, param: &Param, surface: &Surface, part: Part) -> Result<(), RuntimeError> {
+        let staged = Staged { param: param.clone(), surface: surface.clone(), part };
+        stage(&staged, &self.weights.arena.read())?;
+        self.staged.push(staged);
+        Ok(())
     }
 
     /// Renews the staged copies after the arena changed.
@@ -115,13 +135,7 @@ fn layout_fits(len: usize, shape: [usize; 4]) -> bool {
 }
 
 fn stage(staged: &Staged, arena: &[f32]) -> Result<(), RuntimeError> {
-    let values = &arena[staged.param.range()];
-    let [_, channels, _, width] = staged.surface.shape();
-    let row = values.len() / channels;
-    staged.surface.write(|elements| {
-        for (to, from) in elements.chunks_exact_mut(width).zip(values.chunks_exact(row)) {
-            to[..row].copy_from_slice(from);
-        }
-    })?;
+    let Staged { param, surface, part } = staged;
+    surface.write(|elements| part.put(&arena[param.range()], elements, surface.shape()[3]))?;
     Ok(())
 }

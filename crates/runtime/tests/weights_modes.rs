@@ -114,6 +114,30 @@ fn every_plan_computes_the_same_with_baked_weights() {
     }
 }
 
+/// The same where programs take one input: everything shares it, side by side or, over the limit of an axis, in rows below
+/// each other. The simulated chip refuses a second input and a wider axis.
+#[test]
+fn every_plan_and_mode_computes_the_same_in_one_shared_input() {
+    for kind in PlanKind::ALL {
+        let expected =
+            descend(&mut planned(kind, Arc::new(m4(true)), WeightsMode::Streamed).unwrap(), 6).unwrap();
+        for max_extent in [16_384, 256] {
+            for mode in MODES {
+                let mut profile = Profile::built_in("m4").unwrap();
+                profile.assume("weight-file-ignored").unwrap();
+                profile.quirks.get_mut("multiple-inputs").unwrap().holds.value = true;
+                profile.limits.max_extent.value = max_extent;
+                let mut model = planned(kind, Arc::new(SimEngine::new(profile, 2)), mode).unwrap();
+                let what = format!("{kind:?}, {mode}, at most {max_extent} wide");
+                assert_same(&descend(&mut model, 6).unwrap(), &expected, 1e-3, &what);
+                let evaluated = model.loss(&tokens(1), &tokens(2)).unwrap();
+                let (trained, _) = pass(&mut model).unwrap();
+                assert!((evaluated / trained - 1.0).abs() < 1e-3, "{what}: {evaluated} and {trained}");
+            }
+        }
+    }
+}
+
 #[test]
 fn evaluation_sees_every_update_and_compiles_nothing() {
     for mode in MODES {
@@ -145,6 +169,17 @@ fn each_update_of_baked_weights_costs_a_compile_a_kernel_and_no_slot() {
     }
     assert_eq!(model.compile_log().compiles(), 33);
     assert!(model.compile_log().time_spent() > Duration::ZERO);
+}
+
+/// As in the published fork: norms' backward kernels, the final norm and the classifier hold weights, too.
+#[test]
+fn the_head_of_extras_is_baked() {
+    let engine = m4(false);
+    let mut model = planned(PlanKind::Extras, Arc::new(engine.clone()), WeightsMode::Baked).unwrap();
+    // Shared: `sdpa_bwd2`, `softmax`, and for evaluation two kernels of layers and three of the head.
+    assert_eq!((engine.usage().compiles, model.compiles_due()), (7, 2 * (5 + 2) + 2));
+    descend(&mut model, 2).unwrap();
+    assert_eq!((engine.usage().compiles, model.compiles_due()), (7 + 2 * 16, 16));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use ferrane_engine::{Profile, legalise};
+use ferrane_engine::{Profile, legalise, share_input};
 use ferrane_mil::blob::{BlobWriter, resolve, type_code};
 use ferrane_mil::pass::{flatten_ports, transposed_weights, weights_to_inputs};
 use ferrane_mil::text::{self, Dialect};
@@ -174,7 +174,10 @@ impl Kernel {
         function = flatten_ports(&function, least).map_err(|e| e.to_string())?;
         function.name = "main".to_owned();
         let program = match piece.place {
-            Place::Engine => legalise(function, profile).map_err(|e| e.to_string())?.program().clone(),
+            Place::Engine => {
+                let (function, _) = share_input(function, profile).map_err(|e| e.to_string())?;
+                legalise(function, profile).map_err(|e| e.to_string())?.program().clone()
+            }
             // The host computes in fp32 and follows no chip's rules.
             Place::Host => Program::single(function),
         };

@@ -15,6 +15,7 @@ mod lower_dialect;
 mod lower_to_fp16;
 mod order_ports;
 mod order_products;
+mod pack_inputs;
 mod split_bias;
 mod tile_products;
 mod transposed_weights;
@@ -34,6 +35,7 @@ pub use lower_dialect::lower_dialect;
 pub use lower_to_fp16::lower_to_fp16;
 pub use order_ports::order_ports;
 pub use order_products::order_products;
+pub use pack_inputs::{PackedInput, pack_inputs};
 pub use split_bias::split_bias;
 pub use tile_products::tile_products;
 pub use transposed_weights::{TransposedWeight, transposed_weights};
@@ -56,6 +58,12 @@ pub enum PassError {
     OutOfRange {
         /// The constants, or `argument of result` for literals.
         names: Vec<String>,
+    },
+    /// An input that cannot share a surface with others.
+    #[error("the input {input}; inputs that share a surface are [1, C, 1, W] and of one type")]
+    Unpackable {
+        /// The input and what it is.
+        input: String,
     },
 }
 

@@ -6,13 +6,12 @@ use std::{
 };
 
 use ferrane_engine::{Kernel, OpSaturation, Port, Surface, WeightFiles};
-use ferrane_model::LayerRole;
 
 use super::{
     BakedPiece, Bakery,
     reference::{Reference, relative_difference},
 };
-use crate::{RuntimeError, WeightsMode};
+use crate::{RuntimeError, WeightsMode, packing::by_name};
 
 /// A kernel of one layer. It is compiled when first needed or ahead of that by [`Ahead`](super::ahead::Ahead), and never evaluated with other
 /// weights than those of now.
@@ -127,8 +126,7 @@ impl LayerKernel {
         let (weights, layer) = (&self.bakery.weights, self.layer);
         let arena = weights.arena().read();
         self.piece.files(&|name| {
-            let role = LayerRole::ALL.into_iter().find(|r| r.weight_name() == name)?;
-            let values = &arena[weights.table().layer(layer, role).range()];
+            let values = &arena[weights.named(name, layer)?.range()];
             Some(match factor == 1.0 {
                 true => Cow::Borrowed(values),
                 false => values.iter().map(|w| w * factor).collect(),
@@ -158,7 +156,8 @@ impl LayerKernel {
     /// Holds the outputs against what the host computes with the weights of now.
     fn compare(&self, inputs: &[&Surface], outputs: &[&Surface]) -> Result<(), RuntimeError> {
         let Some(reference) = &self.reference else { return Ok(()) };
-        let expected = reference.outputs(&self.inputs, inputs, &self.outputs)?;
+        let given = by_name(&self.inputs, inputs, self.piece.packed())?;
+        let expected = reference.outputs(&given, &self.outputs)?;
         self.require_near(&read_all(outputs)?, &expected, OTHER_ARITHMETIC)
     }
 

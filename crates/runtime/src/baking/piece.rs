@@ -9,14 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferrane_engine::{Engine, Kernel, Port, Profile, WeightFiles, legalise};
+use ferrane_engine::{Engine, Kernel, Port, Profile, WeightFiles};
 use ferrane_mil::{
     DType, Function, Verified,
     blob::{BlobError, BlobWriter},
-    pass::{flatten_ports, transposed_weights},
+    pass::{PackedInput, transposed_weights},
 };
 
-use crate::RuntimeError;
+use crate::{RuntimeError, compile::Lowered};
 
 /// A piece as a program whose weights are constants in weight files: legal for one engine, and compiled again whenever the
 /// weights change.
@@ -24,6 +24,7 @@ use crate::RuntimeError;
 pub struct BakedPiece {
     name: &'static str,
     program: Verified,
+    packed: Vec<PackedInput>,
     files: Vec<File>,
 }
 
@@ -48,10 +49,7 @@ impl BakedPiece {
     pub fn new(name: &'static str, function: &Function, profile: &Profile) -> Result<Self, RuntimeError> {
         let pass = |source| RuntimeError::Pass { piece: name, source };
         let (function, transposed) = transposed_weights(function).map_err(pass)?;
-        let mut function = flatten_ports(&function, profile.limits.min_input_width.value).map_err(pass)?;
-        function.name = "main".to_owned();
-        let program =
-            legalise(function, profile).map_err(|source| RuntimeError::Legalise { piece: name, source })?;
+        let Lowered { program, packed } = Lowered::new(name, &function, profile)?;
 
         let file = |value: &ferrane_mil::Value| {
             let constant = value.constant.as_ref()?;
@@ -67,7 +65,7 @@ impl BakedPiece {
             })
         };
         let files = program.main().values.iter().filter_map(file).collect();
-        Ok(Self { name, program, files })
+        Ok(Self { name, program, packed, files })
     }
 
     /// The piece's name.
@@ -78,6 +76,11 @@ impl BakedPiece {
     /// What is compiled.
     pub fn program(&self) -> &Verified {
         &self.program
+    }
+
+    /// Where inputs lie in the program's only one, if they share it.
+    pub(crate) fn packed(&self) -> &[PackedInput] {
+        &self.packed
     }
 
     /// Whether it has weights at all; without them one kernel serves for ever.

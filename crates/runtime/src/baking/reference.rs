@@ -5,28 +5,27 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use ferrane_engine::{Kernel, Port, Surface};
+use ferrane_engine::{Port, Surface};
 
-use crate::RuntimeError;
+use crate::{RuntimeError, compile::PieceKernel};
 
 /// A piece on the host, with the weights of now: what a kernel that was reloaded is compared with.
 pub(crate) struct Reference {
     /// One for all layers.
-    kernel: Arc<Mutex<Box<dyn Kernel>>>,
+    kernel: Arc<Mutex<PieceKernel>>,
     /// The weights, by the names of their inputs.
     weights: HashMap<String, Surface>,
 }
 
 impl Reference {
-    pub(crate) fn new(kernel: Arc<Mutex<Box<dyn Kernel>>>, weights: HashMap<String, Surface>) -> Self {
+    pub(crate) fn new(kernel: Arc<Mutex<PieceKernel>>, weights: HashMap<String, Surface>) -> Self {
         Self { kernel, weights }
     }
 
-    /// What the outputs `ports` should be for these inputs.
+    /// What the outputs `ports` should be for these inputs, by name.
     pub(super) fn outputs(
         &self,
-        given: &[Port],
-        inputs: &[&Surface],
+        inputs: &HashMap<String, Vec<f32>>,
         ports: &[Port],
     ) -> Result<Vec<Vec<f32>>, RuntimeError> {
         let mut kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,14 +37,13 @@ impl Reference {
                 continue;
             }
             let surface = made(port)?;
-            if let Some(at) = given.iter().position(|p| p.name == port.name) {
-                let values = inputs[at].read(<[f32]>::to_vec)?;
-                surface.write(|s| s.iter_mut().zip(&values).for_each(|(s, v)| *s = *v))?;
+            if let Some(values) = inputs.get(&port.name) {
+                surface.write(|s| s.iter_mut().zip(values).for_each(|(s, v)| *s = *v))?;
             }
             mine.push(surface);
         }
         let outputs = kernel.outputs().iter().map(made).collect::<Result<Vec<_>, _>>()?;
-        kernel.evaluate(&mine.iter().collect::<Vec<_>>(), &outputs.iter().collect::<Vec<_>>())?;
+        kernel.evaluate(0, &mine.iter().collect::<Vec<_>>(), &outputs.iter().collect::<Vec<_>>())?;
         let by_name = |port: &Port| {
             let at = kernel.outputs().iter().position(|p| p.name == port.name);
             at.map_or_else(|| Ok(Vec::new()), |at| outputs[at].read(<[f32]>::to_vec))

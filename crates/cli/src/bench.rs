@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ValueEnum, value_parser};
-use ferrane_lab::bench::{Basis, Bench, Benchmark, Effort, Metric, Report, Row, published};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::value_parser;
+use ferrane_lab::bench::{Basis, Bench, Benchmark, ChainWeights, Effort, Metric, Report, Row, published};
 use ferrane_lab::chart::{Axis, Chart};
 use ferrane_train::run::{EngineChoice, Numerics};
 use serde_json::json;
@@ -26,8 +27,8 @@ use crate::train::args::parse_engine;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What to measure
-    #[arg(value_enum)]
-    benchmark: Which,
+    #[arg(value_parser = benchmarks())]
+    benchmark: Benchmark,
     /// auto, ane, sim or cpu
     #[arg(long, value_name = "ENGINE", default_value = "auto", value_parser = parse_engine)]
     engine: EngineChoice,
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     /// Seconds after which a configuration has run often enough; its first run always ends
     #[arg(long, value_name = "S", default_value_t = 2.0)]
     budget: f64,
+    /// Give each layer of a chain weights of its own; in the published programs all read the same
+    #[arg(long)]
+    own_weights: bool,
     /// A published table, or a file that --json printed
     #[arg(long, value_name = "NAME|FILE")]
     compare: Option<String>,
@@ -58,44 +62,13 @@ pub(crate) struct Args {
     csv: bool,
 }
 
-/// The benchmarks, with what they measure.
-#[derive(Clone, Copy, ValueEnum)]
-enum Which {
-    /// Chains of 32 to 256 convolutions: the highest rate
-    Peak,
-    /// The smallest programs: what an evaluation costs that does nothing
-    Dispatch,
-    /// One convolution of 256 to 8192 channels: where the working set ends
-    Sram,
-    /// int8 weights and activations against fp16
-    Int8,
-    /// Compiling and loading
-    Compile,
-    /// Quality-of-service classes
-    Qos,
-    /// A training step of 256 tokens, without the optimiser
-    Train,
-    /// Tokens one after the other
-    Generate,
-}
-
-impl From<Which> for Benchmark {
-    fn from(which: Which) -> Self {
-        match which {
-            Which::Peak => Benchmark::Peak,
-            Which::Dispatch => Benchmark::Dispatch,
-            Which::Sram => Benchmark::Sram,
-            Which::Int8 => Benchmark::Int8,
-            Which::Compile => Benchmark::Compile,
-            Which::Qos => Benchmark::Qos,
-            Which::Train => Benchmark::Train,
-            Which::Generate => Benchmark::Generate,
-        }
-    }
+fn benchmarks() -> impl TypedValueParser<Value = Benchmark> {
+    PossibleValuesParser::new(Benchmark::ALL.map(|(_, name, measures)| PossibleValue::new(name).help(measures)))
+        .try_map(|name| Benchmark::named(&name).ok_or("there is no such benchmark"))
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
-    let benchmark = Benchmark::from(args.benchmark);
+    let benchmark = args.benchmark;
     let other = args.compare.as_deref().map(|name| reference(benchmark, name)).transpose()?;
     let report = report(&args, benchmark)?;
     if let Some(path) = &args.plot {
@@ -130,7 +103,8 @@ fn report(args: &Args, benchmark: Benchmark) -> Result<Report, Failure> {
     };
     let (engine, title) = engine::open(&wanted, || args.profile.or_m4())?;
     let effort = Effort { warmup: args.warmup, runs: args.runs, budget };
-    let bench = Bench { engine, title, threads: engine::threads(), effort };
+    let weights = if args.own_weights { ChainWeights::Own } else { ChainWeights::Shared };
+    let bench = Bench { engine, title, threads: engine::threads(), weights, effort };
     // Some configurations take seconds: whoever waits sees which.
     let quiet = args.json || args.csv || bench.engine.clock().is_some();
     let told = |row: &Row| {

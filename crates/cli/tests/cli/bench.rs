@@ -42,10 +42,10 @@ fn the_cpu_is_measured_and_csv_says_so() {
 #[test]
 fn rows_that_fail_say_why_and_nothing_but_failures_is_a_failure() {
     let bench = Bench::new();
-    let finished = bench.run("bench qos --compare m5");
+    let finished = bench.run("bench qos --engine cpu --compare m5");
     assert_eq!(finished.code, Some(1));
     assert!(
-        finished.stdout.contains("class 21  FAILS: engine sim knows no quality-of-service"),
+        finished.stdout.contains("class 21  FAILS: engine cpu knows no quality-of-service"),
         "{}",
         finished.stdout
     );

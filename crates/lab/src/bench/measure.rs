@@ -42,7 +42,7 @@ impl Timing {
 
 impl Bench {
     /// The element type that programs for this engine compute in.
-    pub(super) fn compute(&self) -> DType {
+    pub(crate) fn compute(&self) -> DType {
         self.engine.profile().compute.value
     }
 
@@ -128,7 +128,7 @@ fn check(surface: &Surface) -> Result<(), String> {
     surface.read(sound).map_err(text)?.ok_or_else(|| "the result is not finite, or all zero".to_owned())
 }
 
-pub(super) fn text(error: impl std::fmt::Display) -> String {
+pub(crate) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 

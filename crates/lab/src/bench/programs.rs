@@ -11,21 +11,24 @@ use ferrane_mil::{
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
+use super::ChainWeights;
+
 /// Bytes of a MiB.
 pub(super) const MEBI: f64 = 1024.0 * 1024.0;
 
-/// Convolutions 1×1 one after the other, each with weights of its own.
+/// Convolutions 1×1 one after the other.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Chain {
-    pub(super) depth: usize,
-    pub(super) channels: usize,
-    pub(super) width: usize,
-    pub(super) arithmetic: Arithmetic,
+pub(crate) struct Chain {
+    pub(crate) depth: usize,
+    pub(crate) channels: usize,
+    pub(crate) width: usize,
+    pub(crate) arithmetic: Arithmetic,
+    pub(crate) weights: ChainWeights,
 }
 
 /// What a chain computes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arithmetic {
+pub(crate) enum Arithmetic {
     /// The engine's floating-point type.
     Float,
     /// int8 weights, and activations quantised to int8 between layers.
@@ -38,7 +41,8 @@ impl Chain {
             Arithmetic::Float => "",
             Arithmetic::Int8 => " int8",
         };
-        format!("{}x {}ch {}{kind}", self.depth, self.channels, self.width)
+        let own = if self.depth > 1 && self.weights == ChainWeights::Own { " own" } else { "" };
+        format!("{}x {}ch {}{kind}{own}", self.depth, self.channels, self.width)
     }
 
     /// Multiplications and additions.
@@ -46,8 +50,8 @@ impl Chain {
         2.0 * (self.channels * self.channels * self.width * self.depth) as f64
     }
 
-    /// Bytes of all weights on the chip: 2 an element, or 1.
-    pub(super) fn weights(&self) -> f64 {
+    /// Bytes of the weights of all layers on the chip, shared ones counted for each as published: 2 an element, or 1.
+    pub(super) fn weight_bytes(&self) -> f64 {
         let bytes = if self.arithmetic == Arithmetic::Int8 { 1.0 } else { 2.0 };
         bytes * (self.channels * self.channels * self.depth) as f64
     }
@@ -58,18 +62,14 @@ impl Chain {
     }
 
     /// The chain as MIL that computes in `dtype`.
-    pub(super) fn function(&self, dtype: DType) -> Result<Function, CallError> {
+    pub(crate) fn function(&self, dtype: DType) -> Result<Function, CallError> {
         let mut b = Builder::new("main", Opset::Ios18);
         let mut x = b.input("x", TensorType::new(dtype, [1, self.channels, 1, self.width]));
+        let mut weight = self.weight(&mut b, 0, dtype)?;
         for layer in 0..self.depth {
-            let shape = [self.channels, self.channels, 1, 1];
-            let weight = match self.arithmetic {
-                Arithmetic::Float => b.weight(&format!("w{layer}"), TensorType::new(dtype, shape)),
-                Arithmetic::Int8 => {
-                    let stored = b.weight(&format!("w{layer}"), TensorType::new(DType::Int8, shape));
-                    dequantised_weight(&mut b, stored, dtype)?
-                }
-            };
+            if layer > 0 && self.weights == ChainWeights::Own {
+                weight = self.weight(&mut b, layer, dtype)?;
+            }
             if layer > 0 && self.arithmetic == Arithmetic::Int8 {
                 x = through_int8(&mut b, x, dtype)?;
             }
@@ -77,6 +77,17 @@ impl Chain {
         }
         let y = b.rename(x, "y");
         Ok(b.finish(&[y]))
+    }
+
+    fn weight(&self, b: &mut Builder, layer: usize, dtype: DType) -> Result<ValueId, CallError> {
+        let (name, shape) = (format!("w{layer}"), [self.channels, self.channels, 1, 1]);
+        match self.arithmetic {
+            Arithmetic::Float => Ok(b.weight(&name, TensorType::new(dtype, shape))),
+            Arithmetic::Int8 => {
+                let stored = b.weight(&name, TensorType::new(DType::Int8, shape));
+                dequantised_weight(b, stored, dtype)
+            }
+        }
     }
 }
 
@@ -154,7 +165,7 @@ impl Smallest {
 }
 
 /// Weight files for every constant of a function that is in one: random, and of a size that keeps values in range.
-pub(super) fn weights(function: &Function) -> Result<WeightFiles, BlobError> {
+pub(crate) fn weights(function: &Function) -> Result<WeightFiles, BlobError> {
     /// Random numbers that all weights are made of, again and again: drawing as many as there are weights would take longer
     /// than compiling them.
     const DRAWN: usize = 65_521;
@@ -193,16 +204,19 @@ mod tests {
     /// As the published programs have them.
     #[test]
     fn work_is_counted_as_published() {
-        let chain = |depth, channels, width, arithmetic| Chain { depth, channels, width, arithmetic };
+        let chain = |depth, channels, width, arithmetic| {
+            let weights = ChainWeights::Shared;
+            Chain { depth, channels, width, arithmetic, weights }
+        };
         for (depth, channels, gflop, mb) in
             [(32, 512, 1.074, 16.0), (256, 256, 2.147, 32.0), (128, 384, 2.416, 36.0)]
         {
             let chain = chain(depth, channels, 64, Arithmetic::Float);
             assert!((chain.flops() / 1e9 - gflop).abs() < 1e-3);
-            assert!((chain.weights() / MEBI - mb).abs() < 1e-9);
+            assert!((chain.weight_bytes() / MEBI - mb).abs() < 1e-9);
         }
         let int8 = chain(128, 512, 4096, Arithmetic::Int8);
         assert!((int8.flops() / 1e9 - 274.88).abs() < 1e-2);
-        assert!((int8.weights() / MEBI - 32.0).abs() < 1e-9);
+        assert!((int8.weight_bytes() / MEBI - 32.0).abs() < 1e-9);
     }
 }

@@ -63,8 +63,10 @@ pub(crate) struct Args {
 }
 
 fn benchmarks() -> impl TypedValueParser<Value = Benchmark> {
-    PossibleValuesParser::new(Benchmark::ALL.map(|(_, name, measures)| PossibleValue::new(name).help(measures)))
-        .try_map(|name| Benchmark::named(&name).ok_or("there is no such benchmark"))
+    PossibleValuesParser::new(
+        Benchmark::ALL.map(|(_, name, measures)| PossibleValue::new(name).help(measures)),
+    )
+    .try_map(|name| Benchmark::named(&name).ok_or("there is no such benchmark"))
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
@@ -174,6 +176,7 @@ fn comparison(here: &Report, there: &Report) -> String {
             out.push_str(&lines::numbers(&cells));
         }
     }
+    there.source.iter().for_each(|source| out.push_str(&hanging("  source: ", source)));
     there.notes.iter().for_each(|note| out.push_str(&hanging("  note: ", note)));
     out
 }

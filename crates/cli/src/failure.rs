@@ -28,6 +28,14 @@ impl Failure {
         Failure::Failed(error.to_string())
     }
 
+    /// What went wrong, for whoever says it elsewhere.
+    pub(crate) fn into_message(self) -> String {
+        match self {
+            Failure::Usage(message) | Failure::Failed(message) => message,
+            Failure::OutputClosed => "the output was closed".to_owned(),
+        }
+    }
+
     /// Tells the user, and what the process ends with.
     pub(crate) fn report(self) -> ExitCode {
         let (message, code) = match self {

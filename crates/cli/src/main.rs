@@ -15,6 +15,7 @@ mod lines;
 mod mil;
 mod plan;
 mod profile;
+mod reproduce;
 mod train;
 
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ enum Command {
     Plan(Box<plan::Args>),
     Doctor(doctor::Args),
     Bench(bench::Args),
+    Reproduce(reproduce::Args),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(*args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Bench(args) => bench::run(args),
+        Command::Reproduce(args) => reproduce::run(args),
     };
     match done {
         Ok(code) => code,

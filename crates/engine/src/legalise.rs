@@ -24,8 +24,8 @@ pub enum LegaliseError {
         /// What is in the way.
         source: PassError,
     },
-    /// A pass made something that is not valid MIL: a defect of ours.
-    #[error("`{function}` is not valid MIL after legalising: {}", joined(.errors))]
+    /// An op that the profile's dialect does not have; else a defect of ours.
+    #[error("`{function}` is not valid MIL after legalising: {}", first_of(.errors))]
     Invalid {
         /// The function.
         function: String,
@@ -34,8 +34,13 @@ pub enum LegaliseError {
     },
 }
 
-fn joined(errors: &[VerifyError]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+/// The first error; a chain of the same op has one for each.
+fn first_of(errors: &[VerifyError]) -> String {
+    match errors {
+        [] => String::new(),
+        [only] => only.to_string(),
+        [first, rest @ ..] => format!("{first}; and {} more", rest.len()),
+    }
 }
 
 /// Makes `function`, whose ports are `[1, C, 1, W]`, into a program for `profile`: lowered to the profile's element type,

@@ -9,6 +9,7 @@ mod defects;
 mod faults;
 mod llama2c;
 mod plan;
+mod reproduce;
 mod restarts;
 mod resume;
 mod support;

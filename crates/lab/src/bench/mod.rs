@@ -5,8 +5,8 @@
 //! ([`Engine::clock`]), programs are compiled, so that refusals are seen, and the times are those of the cost model; else they
 //! are run and timed.
 
-mod measure;
-mod models;
+pub(crate) mod measure;
+pub(crate) mod models;
 pub(crate) mod programs;
 mod published;
 mod report;
@@ -47,12 +47,12 @@ impl Benchmark {
     /// All of them with their names and what they measure.
     pub const ALL: [(Benchmark, &'static str, &'static str); 8] = [
         (Benchmark::Peak, "peak", "Chains of 32 to 256 convolutions: the highest rate"),
-        (Benchmark::Dispatch, "dispatch", "The smallest programs: what an evaluation costs that does nothing"),
         (
-            Benchmark::Sram,
-            "sram",
-            "One convolution of 256 to 8192 channels: where the working set ends",
+            Benchmark::Dispatch,
+            "dispatch",
+            "The smallest programs: what an evaluation costs that does nothing",
         ),
+        (Benchmark::Sram, "sram", "One convolution of 256 to 8192 channels: where the working set ends"),
         (Benchmark::Int8, "int8", "int8 weights and activations against fp16"),
         (Benchmark::Compile, "compile", "Compiling and loading"),
         (Benchmark::Qos, "qos", "Quality-of-service classes"),
@@ -137,6 +137,7 @@ impl Bench {
             benchmark: benchmark.name().into(),
             on: self.title.clone(),
             basis: self.basis(),
+            source: None,
             rows,
             notes: self.notes(benchmark),
         }
@@ -152,7 +153,8 @@ impl Bench {
             notes.push("modelled from published figures of the chip; nothing was timed".to_owned());
         }
         if matches!(benchmark, Benchmark::Peak | Benchmark::Int8) && self.weights == ChainWeights::Shared {
-            notes.push("all layers read the same weights, as published; W MB counts them for each".to_owned());
+            notes
+                .push("all layers read the same weights, as published; W MB counts them for each".to_owned());
         }
         match benchmark {
             Benchmark::Qos if self.basis() == Basis::Modelled => {
@@ -185,8 +187,7 @@ impl Bench {
     }
 
     fn sram(&self, channels: usize, width: usize) -> Row {
-        let chain =
-            Chain { depth: 1, channels, width, arithmetic: Arithmetic::Float, weights: self.weights };
+        let chain = Chain { depth: 1, channels, width, arithmetic: Arithmetic::Float, weights: self.weights };
         let (weights, activation) = (chain.weight_bytes() / MEBI, chain.activation() / MEBI);
         let values = |timing: Timing| {
             let mut values = vec![
@@ -202,8 +203,7 @@ impl Bench {
     }
 
     fn int8(&self, (depth, channels): (usize, usize)) -> [Row; 2] {
-        let chain =
-            |arithmetic| Chain { depth, channels, width: 64 * 64, arithmetic, weights: self.weights };
+        let chain = |arithmetic| Chain { depth, channels, width: 64 * 64, arithmetic, weights: self.weights };
         let (float, int8) = (chain(Arithmetic::Float), chain(Arithmetic::Int8));
         let (of_float, of_int8) = (self.time(&float), self.time(&int8));
         let ratio = match (&of_float, &of_int8) {
@@ -212,8 +212,10 @@ impl Bench {
         };
         let row = |chain: &Chain, found: Result<Timing, String>, ratio: Option<f64>| {
             let values = |timing: Timing| {
-                let mut values =
-                    vec![(Metric::WeightsMb, chain.weight_bytes() / MEBI), (Metric::Gflop, chain.flops() / 1e9)];
+                let mut values = vec![
+                    (Metric::WeightsMb, chain.weight_bytes() / MEBI),
+                    (Metric::Gflop, chain.flops() / 1e9),
+                ];
                 values.extend(self.rate(chain.flops(), &timing));
                 values.extend(ratio.map(|ratio| (Metric::Ratio, ratio)));
                 values
@@ -226,8 +228,9 @@ impl Bench {
     fn compile(&self, depth: usize, channels: usize) -> Row {
         let weights = ChainWeights::Own;
         let chain = Chain { depth, channels, width: 64, arithmetic: Arithmetic::Float, weights };
-        let values =
-            |seconds: f64| [(Metric::WeightsMb, chain.weight_bytes() / MEBI), (Metric::CompileMs, seconds * 1e3)];
+        let values = |seconds: f64| {
+            [(Metric::WeightsMb, chain.weight_bytes() / MEBI), (Metric::CompileMs, seconds * 1e3)]
+        };
         Row::new(chain.name(), self.time_compile(&chain).map(values))
     }
 

@@ -110,6 +110,6 @@ impl Bench {
 }
 
 /// Token ids all over the vocabulary.
-fn token_ids(count: usize, vocab: usize) -> Vec<u32> {
+pub(crate) fn token_ids(count: usize, vocab: usize) -> Vec<u32> {
     (0..count as u32).map(|i| i.wrapping_mul(2_654_435_761) % vocab as u32).collect()
 }

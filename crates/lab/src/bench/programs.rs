@@ -122,13 +122,13 @@ fn through_int8(b: &mut Builder, x: ValueId, dtype: DType) -> Result<ValueId, Ca
 
 /// A program so small that its time is that of any evaluation.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Smallest {
+pub(crate) struct Smallest {
     code: Opcode,
     width: usize,
 }
 
 /// From almost nothing to a megabyte in and out.
-pub(super) const SMALLEST: [Smallest; 6] = [
+pub(crate) const SMALLEST: [Smallest; 6] = [
     Smallest { code: Opcode::Relu, width: 64 },
     Smallest { code: Opcode::Relu, width: 256 },
     Smallest { code: Opcode::Relu, width: 1024 },
@@ -144,7 +144,7 @@ impl Smallest {
         format!("{} {}ch {}", self.code.name(), Self::CHANNELS, self.width)
     }
 
-    pub(super) fn function(&self, dtype: DType) -> Result<Function, CallError> {
+    pub(crate) fn function(&self, dtype: DType) -> Result<Function, CallError> {
         let mut b = Builder::new("main", Opset::Ios18);
         let ty = TensorType::new(dtype, [1, Self::CHANNELS, 1, self.width]);
         let x = b.input("x", ty.clone());

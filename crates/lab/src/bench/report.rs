@@ -15,6 +15,9 @@ pub struct Report {
     pub on: String,
     /// Whether the times are real.
     pub basis: Basis,
+    /// Where it was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// One for each configuration.
     pub rows: Vec<Row>,
     /// What is worth knowing beside them.
@@ -228,6 +231,7 @@ mod tests {
             benchmark: "peak".into(),
             on: "here".into(),
             basis: Basis::Measured,
+            source: None,
             rows: vec![
                 Row::new("a", Ok::<_, String>([(Metric::Ms, 0.5), (Metric::Tflops, 12.25)])),
                 Row::new("b", Err::<[(Metric, f64); 0], _>("no, \"never\"")),

@@ -127,6 +127,7 @@ fn draw(chart: &Chart, area: &Canvas<'_>) -> Drawn {
     for (series, colour) in chart.series.iter().zip(COLOURS.into_iter().cycle()) {
         match series.shape {
             Shape::Line => line(chart, &mut panel, series, colour)?,
+            Shape::Points => dots(chart, &mut panel, series, colour)?,
             Shape::Bars => {
                 rectangles(&mut panel, series, colour, (bar, bars))?;
                 bar += 1;
@@ -177,13 +178,18 @@ fn marks(chart: &Chart, panel: &mut Panel<'_>, (bottom, top): (f64, f64)) -> Dra
 fn line(chart: &Chart, panel: &mut Panel<'_>, series: &Series, colour: RGBColor) -> Drawn {
     /// More points than this are a curve, and need no dots.
     const DOTS: usize = 40;
-    let places: Vec<(f64, f64)> =
-        series.points.iter().map(|&(x, y)| (place(&chart.x, x), place(&chart.y, y))).collect();
-    panel.draw_series(LineSeries::new(places.iter().copied(), colour.stroke_width(2)))?;
-    if places.len() <= DOTS {
-        panel.draw_series(places.into_iter().map(|at| Circle::new(at, 3, colour.filled())))?;
-    }
+    panel.draw_series(LineSeries::new(places(chart, series), colour.stroke_width(2)))?;
+    if series.points.len() <= DOTS { dots(chart, panel, series, colour) } else { Ok(()) }
+}
+
+fn dots(chart: &Chart, panel: &mut Panel<'_>, series: &Series, colour: RGBColor) -> Drawn {
+    const RADIUS: u32 = 3;
+    panel.draw_series(places(chart, series).map(|at| Circle::new(at, RADIUS, colour.filled())))?;
     Ok(())
+}
+
+fn places<'a>(chart: &'a Chart, series: &'a Series) -> impl Iterator<Item = (f64, f64)> + 'a {
+    series.points.iter().map(|&(x, y)| (place(&chart.x, x), place(&chart.y, y)))
 }
 
 /// Bars of one series of several: a group of bars takes four fifths of a name's place.

@@ -45,6 +45,7 @@ struct Series {
 #[derive(Clone, Copy, PartialEq)]
 enum Shape {
     Line,
+    Points,
     Bars,
 }
 
@@ -102,6 +103,12 @@ impl Chart {
     #[must_use]
     pub fn line(self, name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
         self.with(name, Shape::Line, points)
+    }
+
+    /// Adds points that nothing joins.
+    #[must_use]
+    pub fn points(self, name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        self.with(name, Shape::Points, points)
     }
 
     /// Adds a bar for each value of an axis of names, beside the bars of other series. A value that is not finite has no bar.
@@ -174,6 +181,16 @@ mod tests {
         let curves = svg.lines().filter(|line| line.contains("<polyline") && line.contains("#0072B2"));
         assert_eq!(curves.count(), 1);
         assert_eq!(svg, chart.to_svg().unwrap(), "the same chart is the same text");
+    }
+
+    #[test]
+    fn points_are_dots_that_nothing_joins() {
+        let chart =
+            Chart::new("Dots", Axis::linear("x"), Axis::linear("y")).points("a", [(0.0, 1.0), (1.0, 2.0)]);
+        let svg = chart.to_svg().unwrap();
+        let coloured =
+            |shape: &str| svg.lines().filter(|l| l.contains(shape) && l.contains("#0072B2")).count();
+        assert_eq!((coloured("<circle"), coloured("<polyline")), (2, 0), "{svg}");
     }
 
     #[test]

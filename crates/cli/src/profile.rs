@@ -1,5 +1,6 @@
 //! From `--chip` and `--profile` to a profile.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,26 @@ impl Flags {
         }
     }
 
+    /// The TOML text of the profile that was asked for, or one that is that of the M4.
+    pub(crate) fn text(&self) -> Result<String, Failure> {
+        match &self.profile {
+            Some(file) => read_text(file),
+            None => {
+                let chip = self.chip.as_deref().unwrap_or("m4");
+                Ok(format!("name = {chip:?}\nextends = {chip:?}\n"))
+            }
+        }
+    }
+
+    /// The flags as they were given.
+    pub(crate) fn args(&self) -> Vec<OsString> {
+        match (&self.chip, &self.profile) {
+            (_, Some(file)) => vec!["--profile".into(), file.into()],
+            (Some(chip), None) => vec!["--chip".into(), chip.into()],
+            (None, None) => Vec::new(),
+        }
+    }
+
     /// The profile that was asked for, or that of the M4.
     pub(crate) fn or_m4(&self) -> Result<Profile, Failure> {
         self.given()?.map_or_else(|| built_in("m4"), Ok)
@@ -41,10 +62,14 @@ pub(crate) fn built_in(chip: &str) -> Result<Profile, Failure> {
 
 /// A profile from a file, whose name and offending key are in any error.
 pub(crate) fn read(file: &Path) -> Result<Profile, Failure> {
-    let text = fs::read_to_string(file)
-        .map_err(|error| Failure::Usage(format!("`profile`: cannot read {}: {error}", file.display())))?;
+    let text = read_text(file)?;
     Profile::parse(&file.display().to_string(), &text).map_err(|error| {
         // What TOML says may span lines and ends in one.
         Failure::Usage(error.to_string().trim_end().to_owned())
     })
+}
+
+fn read_text(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file)
+        .map_err(|error| Failure::Usage(format!("`profile`: cannot read {}: {error}", file.display())))
 }

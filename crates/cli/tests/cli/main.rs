@@ -6,6 +6,7 @@ mod commands;
 mod compaction;
 mod data;
 mod defects;
+mod doctor;
 mod faults;
 mod llama2c;
 mod plan;

@@ -262,6 +262,21 @@ pub enum Effect {
     Crash,
 }
 
+impl Effect {
+    /// Its name in profiles and rules.
+    pub fn name(self) -> &'static str {
+        match self {
+            Effect::RefuseCompile => "refuse-compile",
+            Effect::RefuseText => "refuse-text",
+            Effect::FailLoad => "fail-load",
+            Effect::FailEvaluate => "fail-evaluate",
+            Effect::Silent => "silent",
+            Effect::Slow => "slow",
+            Effect::Crash => "crash",
+        }
+    }
+}
+
 /// A rule of one chip and door, as data.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -58,6 +58,9 @@ pub(super) fn empty(s: &Subject<'_>) -> Vec<Finding> {
     none.map(|t| t.finding(s, "it has no elements".into())).collect()
 }
 
+/// Ops that give indices.
+const INDICES: [Opcode; 4] = [Opcode::ReduceArgmax, Opcode::ReduceArgmin, Opcode::Topk, Opcode::Argsort];
+
 /// fp16 is computed with, `bool` is what comparisons give. Casts may touch fp32, and ports may be of small integers.
 pub(super) fn compute_type(s: &Subject<'_>) -> Vec<Finding> {
     let only_cast = |v: ValueId| {
@@ -74,6 +77,8 @@ pub(super) fn compute_type(s: &Subject<'_>) -> Vec<Finding> {
             // int8 activations, published at 1.88 times the rate of fp16.
             DType::Uint8 | DType::Int8 if made_by(Opcode::Quantize) => true,
             DType::Uint8 | DType::Int8 | DType::Int16 | DType::Uint16 => is_input || made_by_cast,
+            // Indices, which the engine holds as it likes as long as nobody reads them from a surface.
+            DType::Int32 => INDICES.into_iter().any(made_by) && !s.f.outputs.contains(&v),
             _ => false,
         };
         let computed = Tensor { at, ty, written: false };

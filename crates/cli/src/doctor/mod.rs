@@ -1,4 +1,6 @@
-//! `ferrane doctor`: this machine, the engines, and what is known of a chip.
+//! `ferrane doctor`: this machine, the engines, what is known of a chip, and what probes measure.
+
+mod probing;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -10,19 +12,26 @@ use crate::engine::{WHY_NO_ANE, threads};
 use crate::failure::Failure;
 use crate::profile::Flags;
 
-/// Tell what this machine is and which engines it has; with --chip or --profile, what is known of a chip.
+/// Tell what this machine is and which engines it has; with --chip or --profile, what is known of a chip; with --probe,
+/// measure it.
 ///
-/// Every figure of a profile was published by somebody, and is shown with that source and how sure it is.
+/// Every figure of a profile was published by somebody, and is shown with that source and how sure it is. Probes ask the engine
+/// by small programs, each in a process of its own; on `sim` they measure what the simulation follows.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     profile: Flags,
+    #[command(flatten)]
+    probing: probing::Args,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    if args.probing.are_wanted() {
+        return probing::run(&args.probing, &args.profile, args.json);
+    }
     let mut out = io::stdout().lock();
     let profile = args.profile.given()?;
     if args.json {
@@ -38,8 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 /// Said wherever somebody may expect a measurement.
-const NO_PROBES: &str =
-    "none yet: this version measures nothing on hardware; profiles hold published figures";
+const PROBES: &str = "`ferrane doctor --probe` measures; what profiles hold was published by others";
 
 fn system() -> String {
     format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
@@ -50,7 +58,7 @@ fn machine(out: &mut impl io::Write) -> io::Result<()> {
     writeln!(out, "engines   cpu   plain execution, fp32: available")?;
     writeln!(out, "          sim   a Neural Engine, simulated after a profile: available")?;
     writeln!(out, "          ane   the Neural Engine: not available, {WHY_NO_ANE}")?;
-    writeln!(out, "probes    {NO_PROBES}")?;
+    writeln!(out, "probes    {PROBES}")?;
     writeln!(out, "\nprofiles (ferrane doctor --chip NAME):")?;
     for profile in Profile::names().filter_map(|name| Profile::built_in(name).ok()) {
         writeln!(out, "    {:9} {}", profile.name, profile.title)?;
@@ -70,7 +78,7 @@ fn machine_json() -> Value {
             { "name": "sim", "available": true },
             { "name": "ane", "available": false, "why": WHY_NO_ANE },
         ],
-        "probes": NO_PROBES,
+        "probes": PROBES,
         "profiles": profiles,
     })
 }
@@ -110,7 +118,7 @@ fn show(out: &mut impl io::Write, profile: &Profile) -> io::Result<()> {
     for (name, quirk) in &profile.quirks {
         show_quirk(out, name, quirk)?;
     }
-    writeln!(out, "\nprobes: {NO_PROBES}")
+    writeln!(out, "\nprobes: {PROBES}")
 }
 
 fn show_figure(out: &mut impl io::Write, name: &str, figure: &Figure<toml::Value>) -> io::Result<()> {
@@ -169,5 +177,5 @@ fn profile_json(profile: &Profile) -> Value {
             )
         })
         .collect();
-    json!({ "name": profile.name, "title": profile.title, "figures": figures, "rules": rules, "probes": NO_PROBES })
+    json!({ "name": profile.name, "title": profile.title, "figures": figures, "rules": rules, "probes": PROBES })
 }

@@ -1,0 +1,54 @@
+//! `ferrane doctor --probe`.
+
+use crate::support::Bench;
+use serde_json::Value;
+
+#[test]
+fn probes_make_a_profile_and_a_report() {
+    let bench = Bench::new();
+    let probed =
+        bench.ok("doctor --probe=port-order,width,concat --chip m3-pro --out mine.toml --report r.md");
+    assert!(probed.stdout.contains("limits.min_input_width = 32"), "{}", probed.stdout);
+    let report = bench.text("r.md");
+    for part in [
+        "a simulation, no hardware",
+        "not a Mac",
+        "profile m3-pro",
+        "## concat",
+        "contradicts mechramc/Orion",
+    ] {
+        assert!(report.contains(part), "{part} in {report}");
+    }
+    let shown = bench.ok("doctor --profile mine.toml --json").stdout;
+    let figure = &serde_json::from_str::<Value>(&shown).unwrap()["figures"]["limits.min_input_width"];
+    assert_eq!((figure["value"].as_u64(), figure["confidence"].as_str()), (Some(32), Some("measured")));
+    // A profile of one's own is probed and extended, too.
+    bench.ok("doctor --probe=width --profile mine.toml --out again.toml");
+    bench.ok("doctor --profile again.toml");
+}
+
+#[test]
+fn a_probe_that_hangs_or_crashes_is_told_of_and_the_others_go_on() {
+    let bench = Bench::new();
+    let said = bench.ok("doctor --probe=hang,crash,width --timeout 1 --json").stdout;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let verdict = |i: usize| &said["probes"][i]["verdict"];
+    assert_eq!(said["probes"][0]["probe"], "dialect");
+    assert_eq!(verdict(1)["timed-out"]["seconds"], 1, "{said}");
+    assert!(verdict(2)["died"].as_str().unwrap().contains("signal"), "{said}");
+    assert_eq!(verdict(3)["found"]["findings"][0]["value"]["count"], 64, "{said}");
+}
+
+#[test]
+fn wrong_command_lines_say_what_to_do() {
+    let bench = Bench::new();
+    let told = |line: &str| {
+        let refused = bench.run(line);
+        assert_eq!(refused.code, Some(2), "{line}\n{}", refused.stderr);
+        refused.stderr
+    };
+    assert!(told("doctor --probe=wdith").contains("no probe `wdith`; there are dialect"));
+    assert!(told("doctor --out mine.toml").contains("--probe"));
+    assert!(told("doctor --probe --engine ane").contains("no backend"));
+    assert!(told("doctor --probe --timeout 0").contains("--timeout"));
+}

@@ -1,0 +1,116 @@
+//! The questions, each with the programs that answer it.
+
+mod extents;
+mod ops;
+mod ports;
+mod process;
+mod speed;
+pub(crate) mod text;
+mod weights;
+
+use crate::finding::{Found, Trouble};
+use crate::rig::Rig;
+
+/// A question to an engine.
+#[derive(Clone, Copy)]
+pub struct Probe {
+    /// Short name.
+    pub name: &'static str,
+    /// What it asks.
+    pub question: &'static str,
+    pub(crate) run: fn(&Rig) -> Result<Found, Trouble>,
+}
+
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Probe({})", self.name)
+    }
+}
+
+impl PartialEq for Probe {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// There is no such probe.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no probe `{name}`; there are {known}")]
+pub struct UnknownProbe {
+    name: String,
+    known: String,
+}
+
+const fn ask(name: &'static str, question: &'static str, run: fn(&Rig) -> Result<Found, Trouble>) -> Probe {
+    Probe { name, question, run }
+}
+
+pub(crate) const DIALECT: Probe = ask("dialect", "which MIL text is taken?", text::dialect);
+
+static PROBES: &[Probe] = &[
+    DIALECT,
+    ask("port-order", "are surfaces bound in the order of declaration or of names?", ports::order),
+    ask("equal-sizes", "must the surfaces of a side claim the same number of bytes?", ports::equal_sizes),
+    ask("several-inputs", "may a program have several inputs?", ops::several_inputs),
+    ask("width", "how narrow may an input be?", ports::width),
+    ask("alignment", "do sizes have to be multiples of something?", weights::alignment),
+    ask("slots", "how many programs can be loaded?", process::slots),
+    ask("compiles", "how many programs can a process compile?", process::compiles),
+    ask("reload", "do new weight files under a loaded program take effect?", process::reload),
+    ask("weight-header", "which headers of weight files are taken?", weights::header),
+    ask("weight-file", "may a weight file hold several weights?", weights::combined),
+    ask("concat", "is concat refused, and in which spelling?", ops::concat),
+    ask("gelu", "does gelu need its mode?", ops::gelu),
+    ask("matmul", "is matmul taken, and with inline arguments?", ops::matmul),
+    ask("conv-bias", "may a convolution have a bias?", ops::conv_bias),
+    ask("conv-weight", "may a convolution's weight be computed?", ops::conv_weight),
+    ask("cast", "is cast to fp32 taken at the border?", ops::cast),
+    ask("rsqrt", "is rsqrt of a reduction refused?", ops::rsqrt),
+    ask("softmax", "must a softmax have a power of two of elements?", ops::softmax),
+    ask("topk", "is topk refused?", ops::topk),
+    ask("extent", "how wide may a tensor be?", extents::width),
+    ask("channels", "how many channels may it have?", extents::channels),
+    ask("rank", "how many axes may it have?", extents::rank),
+    ask("transpose", "how many elements may be transposed?", extents::transpose),
+    ask("argmax", "how long may the axis of argmax be?", extents::arg_axis),
+    ask("kernel-width", "how wide may a convolution's kernel be?", extents::kernel_width),
+    ask("kernel-height", "how high may it be?", extents::kernel_height),
+    ask("conv-channels", "how many input channels may a convolution have?", extents::conv_channels),
+    ask("depth", "how many convolutions may follow each other?", extents::depth),
+    ask("dispatch", "what does an evaluation cost, an element in and out, a function?", speed::dispatch),
+    ask("reductions", "how fast are sums over elements?", speed::reductions),
+    ask("weights", "how fast do weights come from memory, and those of int8?", speed::weights),
+    ask("array", "how fast are products, and from how many columns?", speed::array),
+    ask("int8", "how much faster are int8 products?", speed::int8),
+    ask("conv3", "how much faster are 3x3 convolutions than their products?", speed::conv3),
+    ask("working-set", "how large may values be that stay in the engine?", speed::working_set),
+    ask("peak", "what do the published peak programs and one large product reach?", speed::peak),
+    ask("compile-time", "how long does a program take to compile?", speed::compile_time),
+    ask("tile", "does tile leave a process unable to evaluate?", process::tile),
+];
+
+/// Probes of the doctor itself, which no examination runs unless they are named.
+static TRIALS: &[Probe] = &[
+    ask("hang", "is a probe ended that never ends?", |_| {
+        loop {
+            std::thread::park();
+        }
+    }),
+    ask("crash", "is a probe told of that takes its process down?", |_| std::process::abort()),
+];
+
+/// All probes, in the order they are best run.
+pub fn probes() -> &'static [Probe] {
+    PROBES
+}
+
+/// The probe of this name.
+///
+/// # Errors
+/// [`UnknownProbe`], with the names there are.
+pub fn probe(name: &str) -> Result<&'static Probe, UnknownProbe> {
+    PROBES.iter().chain(TRIALS).find(|probe| probe.name == name).ok_or_else(|| UnknownProbe {
+        name: name.into(),
+        known: PROBES.iter().map(|probe| probe.name).collect::<Vec<_>>().join(", "),
+    })
+}

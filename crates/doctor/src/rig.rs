@@ -1,0 +1,395 @@
+//! What a probe sees: an engine without its profile.
+
+use std::cell::Cell;
+use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io::Cursor;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ferrane_engine::{Engine, EngineError, Kernel, Port, Surface, WeightFiles};
+use ferrane_mil::blob::BlobWriter;
+use ferrane_mil::{DType, Data, Opset, Verified, text, verify};
+
+use crate::finding::Trouble;
+
+/// The MIL that programs are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dialect {
+    /// `program(major.minor)`
+    pub version: (u32, u32),
+    /// `func main<opset>`
+    pub opset: Opset,
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}-{}", self.version.0, self.version.1, self.opset.name())
+    }
+}
+
+impl FromStr for Dialect {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = || {
+            let (version, opset) = text.split_once('-')?;
+            let (major, minor) = version.split_once('.')?;
+            let version = (major.parse().ok()?, minor.parse().ok()?);
+            Some(Self { version, opset: Opset::from_name(opset)? })
+        };
+        parts().ok_or_else(|| format!("`{text}` is not a dialect such as 1.3-ios18"))
+    }
+}
+
+/// Channels and width that every chip takes as far as is known, whatever its least width and alignment.
+pub(crate) const SAFE: [usize; 2] = [256, 64];
+
+/// A program as MIL text without what surrounds it.
+#[derive(Clone, Debug)]
+pub(crate) struct Mil {
+    /// Names, channels and widths of the inputs, all fp16.
+    pub(crate) inputs: Vec<(&'static str, [usize; 2])>,
+    /// The ops.
+    pub(crate) body: String,
+    /// The returned values.
+    pub(crate) outputs: &'static str,
+}
+
+impl Mil {
+    /// A program of one input `x` and one output `y`.
+    pub(crate) fn new(x: [usize; 2], body: impl Into<String>) -> Self {
+        Self::of([("x", x)], body)
+    }
+
+    /// A program of several inputs and one output `y`.
+    pub(crate) fn of(
+        inputs: impl IntoIterator<Item = (&'static str, [usize; 2])>,
+        body: impl Into<String>,
+    ) -> Self {
+        Self { inputs: inputs.into_iter().collect(), body: body.into(), outputs: "y" }
+    }
+}
+
+/// The statement `NAME = CALL` of an fp16 result.
+pub(crate) fn op(name: &str, shape: &[usize], call: &str) -> String {
+    format!("tensor<fp16, {shape:?}> {name} = {call}[name = string(\"{name}\")];\n")
+}
+
+/// [`op`] for a result of `[1, C, 1, W]`.
+pub(crate) fn port(name: &str, [c, w]: [usize; 2], call: &str) -> String {
+    op(name, &[1, c, 1, w], call)
+}
+
+/// The named constant `TYPE NAME = VALUE`.
+pub(crate) fn constant(ty: &str, name: &str, value: &str) -> String {
+    format!("{ty} {name} = const()[name = string(\"{name}\"), val = {ty}({value})];\n")
+}
+
+/// What an engine does with a program.
+pub(crate) enum Answer {
+    /// It gives these outputs.
+    Values(Vec<Vec<f32>>),
+    /// It refuses, though it takes the plainest program.
+    Refused(EngineError),
+}
+
+/// An engine under examination.
+pub(crate) struct Rig {
+    engine: Arc<dyn Engine>,
+    pub(crate) dialect: Dialect,
+    /// Programs given to the compiler so far.
+    compiles: Cell<u64>,
+}
+
+impl Rig {
+    pub(crate) fn new(engine: Arc<dyn Engine>, dialect: Dialect) -> Self {
+        Self { engine, dialect, compiles: Cell::new(0) }
+    }
+
+    /// Programs given to the compiler so far, those it refused among them.
+    pub(crate) fn compiles(&self) -> u64 {
+        self.compiles.get()
+    }
+
+    /// True where time is only modelled, so that a large program costs the host more than it tells.
+    pub(crate) fn is_modelled(&self) -> bool {
+        self.engine.clock().is_some()
+    }
+
+    /// The program in the dialect under examination.
+    pub(crate) fn program(&self, mil: &Mil) -> Result<Verified, Trouble> {
+        self.program_in(mil, self.dialect)
+    }
+
+    pub(crate) fn program_in(&self, mil: &Mil, dialect: Dialect) -> Result<Verified, Trouble> {
+        let input = |(name, [c, w]): &(&str, [usize; 2])| format!("tensor<fp16, [1, {c}, 1, {w}]> {name}");
+        let inputs: Vec<String> = mil.inputs.iter().map(input).collect();
+        let ((major, minor), opset) = (dialect.version, dialect.opset.name());
+        let (inputs, body, outputs) = (inputs.join(", "), &mil.body, mil.outputs);
+        let source = format!(
+            "program({major}.{minor})\n{{\nfunc main<{opset}>({inputs}) {{\n{body}\n}} -> ({outputs});\n}}\n"
+        );
+        let parsed = text::parse(&source).map_err(|errors| Trouble::Program(errors.to_string()))?;
+        verify(parsed.program).map_err(|errors| {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Trouble::Program(errors.join("; "))
+        })
+    }
+
+    /// Compiles and loads, as the engine will have it.
+    pub(crate) fn compile(&self, program: &Verified, weights: &WeightFiles) -> Result<Loaded, Compiling> {
+        self.compiles.set(self.compiles.get() + 1);
+        let kernel = self.engine.compile(program, weights).map_err(Compiling::Refused)?;
+        let side = |ports: &[Port]| -> Result<Vec<Surface>, Trouble> {
+            let most = ports.iter().map(Port::bytes).max().unwrap_or(0);
+            ports.iter().map(|port| Ok(self.engine.surface(port, most)?)).collect()
+        };
+        let (inputs, outputs) = (side(kernel.inputs())?, side(kernel.outputs())?);
+        Ok(Loaded { kernel, inputs, outputs })
+    }
+
+    /// A surface that claims so many bytes.
+    pub(crate) fn surface(&self, port: &Port, allocation: usize) -> Result<Surface, Trouble> {
+        Ok(self.engine.surface(port, allocation)?)
+    }
+
+    /// Compiles a program and evaluates it once. A refusal counts only if the plainest program is still taken after it.
+    pub(crate) fn ask(&self, mil: &Mil, weights: &WeightFiles, inputs: &[&[f32]]) -> Result<Answer, Trouble> {
+        let program = self.program(mil)?;
+        let error = match self.compile(&program, weights) {
+            Ok(mut loaded) => match loaded.run(inputs)? {
+                Ok(values) => return Ok(Answer::Values(values)),
+                Err(error) => error,
+            },
+            Err(Compiling::Refused(error)) => error,
+            Err(Compiling::Trouble(trouble)) => return Err(trouble),
+        };
+        self.control()?;
+        Ok(Answer::Refused(error))
+    }
+
+    /// Whether the engine compiles and loads a program. A refusal counts as in [`Rig::ask`].
+    pub(crate) fn takes(&self, mil: &Mil, weights: &WeightFiles) -> Result<bool, Trouble> {
+        match self.compile(&self.program(mil)?, weights) {
+            Ok(_) => Ok(true),
+            Err(Compiling::Refused(_)) => self.control().map(|()| false),
+            Err(Compiling::Trouble(trouble)) => Err(trouble),
+        }
+    }
+
+    /// The values a program gives; a refusal settles nothing.
+    pub(crate) fn values(
+        &self,
+        mil: &Mil,
+        weights: &WeightFiles,
+        inputs: &[&[f32]],
+    ) -> Result<Vec<Vec<f32>>, Trouble> {
+        match self.ask(mil, weights, inputs)? {
+            Answer::Values(values) => Ok(values),
+            Answer::Refused(error) => {
+                Err(Trouble::Unclear(format!("the program that would tell is refused: {error}")))
+            }
+        }
+    }
+
+    /// Evaluates the plainest program and looks at its results.
+    pub(crate) fn control(&self) -> Result<(), Trouble> {
+        self.control_in(self.dialect)
+    }
+
+    pub(crate) fn control_in(&self, dialect: Dialect) -> Result<(), Trouble> {
+        let mil = Mil::new(SAFE, port("y", SAFE, "relu(x = x)"));
+        let refused = |error: EngineError| Trouble::Control(error.to_string());
+        let mut loaded = match self.compile(&self.program_in(&mil, dialect)?, &WeightFiles::none()) {
+            Ok(loaded) => loaded,
+            Err(Compiling::Refused(error)) => return Err(refused(error)),
+            Err(Compiling::Trouble(trouble)) => return Err(trouble),
+        };
+        let x: Vec<f32> = (0..SAFE[0] * SAFE[1]).map(|i| i as f32 % 7.0 - 3.0).collect();
+        let y = loaded.run(&[&x])?.map_err(refused)?;
+        match y[0].iter().zip(&x).all(|(y, x)| *y == x.max(0.0)) {
+            true => Ok(()),
+            false => Err(Trouble::Control("its relu is wrong".into())),
+        }
+    }
+
+    /// A weight that differs from that of every run before, where it matters: a simulation has no cache.
+    pub(crate) fn unlike_before(&self) -> f32 {
+        if self.is_modelled() {
+            return 0.5;
+        }
+        let random = RandomState::new().build_hasher().finish();
+        // Any fp16 value from ½ to 1.
+        0.5 + (random % 1024) as f32 / 2048.0
+    }
+
+    /// Seconds that one evaluation takes: by the engine's clock if it has one, else the median of many by the wall.
+    pub(crate) fn seconds(&self, loaded: &mut Loaded) -> Result<f64, Trouble> {
+        if let Some(before) = self.engine.clock() {
+            loaded.evaluate()?;
+            let passed = self.engine.clock().unwrap_or_default() - before;
+            return Ok(passed.nanoseconds as f64 / 1e9);
+        }
+        for _ in 0..WARM_UP {
+            loaded.evaluate()?;
+        }
+        let (begun, mut times) = (Instant::now(), Vec::new());
+        while times.is_empty() || (times.len() < RUNS && begun.elapsed() < BUDGET) {
+            let start = Instant::now();
+            loaded.evaluate()?;
+            times.push(start.elapsed().as_secs_f64());
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(times[times.len() / 2])
+    }
+
+    /// Seconds that compiling and loading takes: by the engine's clock if it has one, else by the wall.
+    pub(crate) fn compile_seconds(&self, mil: &Mil, weights: &WeightFiles) -> Result<f64, Trouble> {
+        let program = self.program(mil)?;
+        let (before, start) = (self.engine.clock(), Instant::now());
+        let compiled = self.compile(&program, weights);
+        let wall = start.elapsed().as_secs_f64();
+        compiled.map_err(Trouble::from)?;
+        let modelled = self.engine.clock().zip(before).map(|(now, before)| now - before);
+        Ok(modelled.map_or(wall, |passed| passed.compile_nanoseconds as f64 / 1e9))
+    }
+}
+
+/// Evaluations that do not count, and those that do.
+const WARM_UP: usize = 10;
+const RUNS: usize = 50;
+/// Time after which enough evaluations were timed.
+const BUDGET: Duration = Duration::from_secs(2);
+
+/// Why there is no kernel.
+pub(crate) enum Compiling {
+    /// The engine refuses.
+    Refused(EngineError),
+    /// Nothing to do with the program.
+    Trouble(Trouble),
+}
+
+impl From<Trouble> for Compiling {
+    fn from(trouble: Trouble) -> Self {
+        Compiling::Trouble(trouble)
+    }
+}
+
+impl From<Compiling> for Trouble {
+    fn from(compiling: Compiling) -> Self {
+        match compiling {
+            Compiling::Refused(error) => {
+                Trouble::Unclear(format!("the program that would tell is refused: {error}"))
+            }
+            Compiling::Trouble(trouble) => trouble,
+        }
+    }
+}
+
+/// A kernel with surfaces, those of a side claiming equal sizes.
+pub(crate) struct Loaded {
+    pub(crate) kernel: Box<dyn Kernel>,
+    pub(crate) inputs: Vec<Surface>,
+    pub(crate) outputs: Vec<Surface>,
+}
+
+impl Loaded {
+    /// Writes inputs, evaluates, and reads outputs; or the engine's refusal.
+    pub(crate) fn run(&mut self, inputs: &[&[f32]]) -> Result<Result<Vec<Vec<f32>>, EngineError>, Trouble> {
+        for (surface, values) in self.inputs.iter().zip(inputs) {
+            surface.write(|to| to.iter_mut().zip(values.iter()).for_each(|(to, value)| *to = *value))?;
+        }
+        let (inputs, outputs): (Vec<&Surface>, Vec<&Surface>) =
+            (self.inputs.iter().collect(), self.outputs.iter().collect());
+        if let Err(error) = self.kernel.evaluate(&inputs, &outputs) {
+            return Ok(Err(error));
+        }
+        let read = |surface: &&Surface| surface.read(<[f32]>::to_vec);
+        Ok(Ok(outputs.iter().map(read).collect::<Result<_, _>>()?))
+    }
+
+    /// Evaluates on whatever is in the surfaces.
+    fn evaluate(&mut self) -> Result<(), Trouble> {
+        let (inputs, outputs): (Vec<&Surface>, Vec<&Surface>) =
+            (self.inputs.iter().collect(), self.outputs.iter().collect());
+        self.kernel.evaluate(&inputs, &outputs).map_err(|error| Trouble::Unclear(error.to_string()))
+    }
+}
+
+/// A weight file at `@model_path/weights/NAME.bin`.
+pub(crate) fn weight(files: &mut WeightFiles, name: &str, values: &[f32]) -> Result<(), Trouble> {
+    let mut writer = BlobWriter::new(Cursor::new(Vec::new()))?;
+    writer.chunk_f32(DType::Fp16, values)?;
+    files.insert(path(name), writer.finish()?.into_inner());
+    Ok(())
+}
+
+/// A weight file of int8.
+pub(crate) fn weight_int8(files: &mut WeightFiles, name: &str, values: Vec<i64>) -> Result<(), Trouble> {
+    let mut writer = BlobWriter::new(Cursor::new(Vec::new()))?;
+    writer.chunk_data(DType::Int8, &Data::Int(values))?;
+    files.insert(path(name), writer.finish()?.into_inner());
+    Ok(())
+}
+
+/// The path that programs give a weight file.
+pub(crate) fn path(name: &str) -> String {
+    format!("@model_path/weights/{name}.bin")
+}
+
+/// A constant `name` in the weight file `file`.
+pub(crate) fn blob(name: &str, dtype: &str, shape: &[usize], file: &str) -> String {
+    let path = path(file);
+    format!(
+        "tensor<{dtype}, {shape:?}> {name} = const()[name = string(\"{name}\"), val = tensor<{dtype}, {shape:?}>\
+         (BLOBFILE(path = string(\"{path}\"), offset = uint64(64)))];\n"
+    )
+}
+
+/// A 1×1 convolution of `x` by `weight`, every argument a named constant as published programs have it.
+pub(crate) fn conv(name: &str, shape: [usize; 2], weight: &str, x: &str) -> String {
+    let named = |what: &str| format!("{name}_{what}");
+    let [pad_type, strides, pad, dilations, groups] =
+        ["pad_type", "strides", "pad", "dilations", "groups"].map(named);
+    let call = format!(
+        "conv(dilations = {dilations}, groups = {groups}, pad = {pad}, pad_type = {pad_type}, strides = {strides}, \
+         weight = {weight}, x = {x})"
+    );
+    constant("string", &pad_type, "\"valid\"")
+        + &constant("tensor<int32, [2]>", &strides, "[1, 1]")
+        + &constant("tensor<int32, [4]>", &pad, "[0, 0, 0, 0]")
+        + &constant("tensor<int32, [2]>", &dilations, "[1, 1]")
+        + &constant("int32", &groups, "1")
+        + &port(name, shape, &call)
+}
+
+/// Numbers between −`most` and `most`, always the same.
+pub(crate) fn noise(n: usize, most: f32) -> Vec<f32> {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..n).map(|_| most * next()).collect()
+}
+
+/// `gain` times the unit matrix.
+pub(crate) fn diagonal(n: usize, gain: f32) -> Vec<f32> {
+    (0..n * n).map(|i| if i % (n + 1) == 0 { gain } else { 0.0 }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dialect_is_read_as_it_is_written() {
+        let dialect = Dialect { version: (1, 3), opset: Opset::Ios18 };
+        assert_eq!(dialect.to_string().parse(), Ok(dialect));
+        for wrong in ["", "1.3", "1-ios18", "1.3-ios99", "x.y-ios18"] {
+            assert!(wrong.parse::<Dialect>().unwrap_err().contains("1.3-ios18"), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! On a simulated engine the doctor measures the profile that the simulation follows, without having seen it.
+
+use std::sync::Arc;
+
+use ferrane_doctor::{
+    Dialect, Examination, Finding, Measured, Probe, Sharpness, examine, measured_profile, probe, probes,
+};
+use ferrane_engine::{
+    Clock, Confidence, Engine, EngineError, Kernel, Port, Profile, Surface, SurfaceError, Usage, WeightFiles,
+};
+use ferrane_mil::Verified;
+use ferrane_sim::{Numerics, SimEngine};
+use toml::Value;
+
+/// An engine that tells nobody its profile.
+struct Blind(SimEngine);
+
+impl Engine for Blind {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn profile(&self) -> &Profile {
+        panic!("a probe looked at the profile")
+    }
+
+    fn surface(&self, port: &Port, allocation: usize) -> Result<Surface, SurfaceError> {
+        self.0.surface(port, allocation)
+    }
+
+    fn compile(&self, program: &Verified, weights: &WeightFiles) -> Result<Box<dyn Kernel>, EngineError> {
+        self.0.compile(program, weights)
+    }
+
+    fn usage(&self) -> Usage {
+        panic!("a probe looked at what is left")
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        self.0.clock()
+    }
+}
+
+/// Examines a simulation of `profile`, every probe in a process of its own as far as the simulation can tell.
+fn examination(profile: &Profile, probes: &[&'static Probe]) -> Examination {
+    let run = |probe: &'static Probe, dialect: Dialect| {
+        let sim = SimEngine::new(profile.clone(), 2).with_numerics(Numerics::Faithful);
+        probe.run(Arc::new(Blind(sim)), dialect)
+    };
+    examine(probes, run, |_| {})
+}
+
+fn all() -> Vec<&'static Probe> {
+    probes().iter().collect()
+}
+
+fn chips() -> impl Iterator<Item = &'static str> {
+    Profile::names().filter(|name| *name != "cpu")
+}
+
+/// What a profile says of a key, thresholds of quirks included.
+fn said(profile: &Profile, key: &str) -> Option<Value> {
+    match key.strip_prefix("quirks.").and_then(|key| key.strip_suffix(".threshold")) {
+        Some(quirk) => profile.quirks.get(quirk)?.threshold.map(Value::Float),
+        None => profile.figure(key).map(|figure| figure.value.clone()),
+    }
+}
+
+/// Whether a finding is what a profile says. A quirk that a profile does not name does not hold.
+fn is(finding: &Finding, said: Option<&Value>) -> bool {
+    let number = |value: &Value| value.as_float().or(value.as_integer().map(|n| n as f64));
+    match (&finding.value, said) {
+        (Measured::Flag(found), said) => *found == said.and_then(Value::as_bool).unwrap_or(false),
+        (Measured::Name(found), Some(said)) => said.as_str() == Some(found),
+        (Measured::Version(major, minor), Some(said)) => {
+            let version = [major, minor].map(|n| Value::Integer(i64::from(*n)));
+            said.as_array().is_some_and(|said| said[..] == version)
+        }
+        (Measured::Count(_) | Measured::Number(_), Some(said)) => {
+            let (found, said) = (finding.value.as_number().unwrap(), number(said).unwrap());
+            match finding.sharpness {
+                Sharpness::Exact => found == said,
+                Sharpness::AtLeast => found <= said,
+                Sharpness::UpTo(most) => (found..=most).contains(&said),
+                Sharpness::Timed => (found / said - 1.0).abs() < 0.02,
+            }
+        }
+        _ => false,
+    }
+}
+
+/// What every chip's simulation shows.
+const ALWAYS: &[&str] = &[
+    "compile.program_ms",
+    "cost.elementwise_gps",
+    "cost.half_width",
+    "cost.mac_tflops",
+    "cost.reduction_gps",
+    "dialect.opset",
+    "dialect.version",
+    "limits.compiles",
+    "limits.max_channels",
+    "limits.max_extent",
+    "limits.max_kernel_height",
+    "limits.max_kernel_width",
+    "limits.max_rank",
+    "limits.max_transpose",
+    "limits.min_input_width",
+    "limits.slots",
+    "ports.alphabetical",
+    "ports.equal_allocation",
+    "ports.runtime_conv_weights",
+    "quirks.cast-io.holds",
+    "quirks.combined-weight-file.holds",
+    "quirks.concat-refused.holds",
+    "quirks.conv-32k-inputs.holds",
+    "quirks.conv-32k-inputs.threshold",
+    "quirks.conv-bias.holds",
+    "quirks.gelu-without-mode.holds",
+    "quirks.int8-weights-fold.holds",
+    "quirks.matmul-inline-transpose.holds",
+    "quirks.matmul-refused.holds",
+    "quirks.multiple-inputs.holds",
+    "quirks.rsqrt-after-reduce.holds",
+    "quirks.softmax-power-of-two.holds",
+    "quirks.tile-poisons.holds",
+    "quirks.topk.holds",
+    "quirks.weight-file-ignored.holds",
+    "speed.activations_gbs",
+    "speed.dispatch_us",
+    "speed.weights_gbs",
+    "speed.working_set_mb",
+];
+
+#[test]
+fn every_profile_is_measured_back() {
+    for chip in chips() {
+        let profile = Profile::built_in(chip).unwrap();
+        let examination = examination(&profile, &all());
+        let mut found: Vec<&str> = examination.findings().map(|finding| finding.key.as_str()).collect();
+        let said = |finding: &&Finding| said(&profile, &finding.key);
+        let wrong = examination.findings().filter(|finding| !is(finding, said(finding).as_ref()));
+        let wrong: Vec<String> =
+            wrong.map(|finding| format!("{finding}, not {:?}", said(&finding))).collect();
+        assert!(wrong.is_empty(), "{chip}: {wrong:#?}");
+        found.sort_unstable();
+        for key in ALWAYS {
+            let why = || examination.examined.iter().map(|e| format!("\n{}: {:?}", e.probe.name, e.verdict));
+            assert!(found.binary_search(key).is_ok(), "{chip}: no {key}{}", why().collect::<String>());
+        }
+        assert!(
+            found.windows(2).all(|pair| pair[0] != pair[1]),
+            "{chip}: something is found twice: {found:?}"
+        );
+
+        let text = format!("name = \"x\"\nextends = \"{chip}\"\n");
+        let text = measured_profile(&text, &profile, "mine", "a test", &examination).unwrap();
+        let measured = Profile::parse("mine", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        assert_eq!(measured.name, "mine");
+        for key in ALWAYS.iter().filter(|key| profile.figure(key).is_some()) {
+            let figure = measured.figure(key).unwrap();
+            assert_eq!(
+                (figure.confidence, &figure.contradicted_by),
+                (Confidence::Measured, &None),
+                "{chip} {key}"
+            );
+            assert!(figure.source.starts_with("a test"), "{chip} {key}: {}", figure.source);
+        }
+    }
+}
+
+/// The profile of `chip` with one figure changed.
+fn changed(chip: &str, key: &str, value: &Value) -> Profile {
+    let (table, name) = key.rsplit_once('.').unwrap();
+    let figure = match name {
+        "threshold" => value.to_string(),
+        _ => format!("{{ value = {value}, source = \"a test\", confidence = \"exact\" }}"),
+    };
+    let text = format!(
+        "name = \"changed\"\ntitle = \"{key} is {value}\"\nextends = \"{chip}\"\n[{table}]\n{name} = {figure}\n"
+    );
+    Profile::parse("changed", &text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// Whatever one figure is changed to, the probe that measures it sees.
+#[track_caller]
+fn assert_sees(chip: &str, probe: &'static Probe, key: &str, value: &Value) {
+    let profile = changed(chip, key, value);
+    let examination = examination(&profile, &[probe]);
+    let finding = examination.finding(key);
+    let finding = finding.unwrap_or_else(|| panic!("{key} = {value}: {:?}", examination.examined.last()));
+    assert!(finding.sharpness != Sharpness::AtLeast, "{key} = {value}: {finding}");
+    assert!(is(finding, Some(value)), "{}: {finding}", profile.title);
+}
+
+#[test]
+fn every_flag_is_seen_whichever_way_it_stands() {
+    let profile = Profile::built_in("m4").unwrap();
+    let mut flags = 0;
+    for examined in examination(&profile, &all()).examined {
+        let findings = examined.verdict.found().map_or(&[][..], |found| &found.findings);
+        for Finding { key, value, .. } in findings {
+            if let (Measured::Flag(flag), true) = (value, profile.figure(key).is_some()) {
+                assert_sees("m4", examined.probe, key, &Value::Boolean(!flag));
+                flags += 1;
+            }
+        }
+    }
+    assert!(flags > 10, "{flags} flags");
+}
+
+#[test]
+fn changed_figures_are_seen() {
+    let cases: &[(&str, &str, i64)] = &[
+        ("width", "limits.min_input_width", 1),
+        ("width", "limits.min_input_width", 40),
+        ("width", "limits.min_input_width", 16),
+        ("slots", "limits.slots", 7),
+        ("compiles", "limits.compiles", 60),
+        ("compiles", "limits.compiles", 128),
+        ("extent", "limits.max_extent", 20_000),
+        ("channels", "limits.max_channels", 30_000),
+        ("rank", "limits.max_rank", 4),
+        ("transpose", "limits.max_transpose", 3_000_000),
+        ("argmax", "limits.max_arg_axis", 1000),
+        ("kernel-width", "limits.max_kernel_width", 10),
+        ("kernel-height", "limits.max_kernel_height", 30),
+        ("depth", "limits.max_depth", 100),
+    ];
+    for (name, key, value) in cases {
+        assert_sees("m4", probe(name).unwrap(), key, &Value::Integer(*value));
+    }
+    let cases: &[(&str, &str, f64)] = &[
+        ("conv-channels", "quirks.conv-32k-inputs.threshold", 20_000.0),
+        ("dispatch", "speed.dispatch_us", 150.0),
+        ("dispatch", "speed.activations_gbs", 9.0),
+        ("dispatch", "cost.elementwise_gps", 44.0),
+        ("reductions", "cost.reduction_gps", 33.0),
+        ("weights", "speed.weights_gbs", 33.0),
+        ("array", "cost.mac_tflops", 5.0),
+        ("array", "cost.half_width", 60.0),
+        ("int8", "speed.int8_speedup", 1.3),
+        ("conv3", "cost.conv3_speedup", 2.2),
+        ("working-set", "speed.working_set_mb", 1.0),
+        ("working-set", "speed.working_set_mb", 6.0),
+        ("compile-time", "compile.program_ms", 20.0),
+    ];
+    for (name, key, value) in cases {
+        assert_sees("m4", probe(name).unwrap(), key, &Value::Float(*value));
+    }
+}
+
+#[test]
+fn limits_that_are_not_met_are_not_claimed() {
+    let mut profile = Profile::built_in("m4").unwrap();
+    profile.assume("slots").unwrap();
+    profile.assume("compile-count").unwrap();
+    let examination = examination(&profile, &["slots", "compiles"].map(|name| probe(name).unwrap()));
+    for key in ["limits.slots", "limits.compiles"] {
+        let finding = examination.finding(key).unwrap();
+        assert_eq!((&finding.value, finding.sharpness), (&Measured::Count(300), Sharpness::AtLeast), "{key}");
+    }
+}
+
+#[test]
+fn an_engine_that_takes_nothing_is_not_taken_for_one_with_many_rules() {
+    let mut profile = Profile::built_in("m4").unwrap();
+    profile.limits.compiles.as_mut().unwrap().value = 0;
+    let examination = examination(&profile, &all());
+    assert_eq!(examination.findings().count(), 0);
+    for examined in &examination.examined {
+        let text = format!("{:?}", examined.verdict);
+        assert!(text.contains("plainest program") || text.contains("takes no dialect"), "{text}");
+    }
+}

@@ -59,17 +59,32 @@ fn chips() -> impl Iterator<Item = &'static str> {
 }
 
 /// What a profile says of a key, thresholds of quirks included.
-fn said(profile: &Profile, key: &str) -> Option<Value> {
+fn said_of(profile: &Profile, key: &str) -> Option<Value> {
     match key.strip_prefix("quirks.").and_then(|key| key.strip_suffix(".threshold")) {
         Some(quirk) => profile.quirks.get(quirk)?.threshold.map(Value::Float),
         None => profile.figure(key).map(|figure| figure.value.clone()),
     }
 }
 
-/// Whether a finding is what a profile says. A quirk that a profile does not name does not hold.
+/// What the simulation does not follow a profile in, as docs/simulator.md says: nobody published what comes out instead.
+const NOT_MODELLED: &[&str] = &[
+    "quirks.concat-of-slices.holds",
+    "quirks.gather-index.holds",
+    "quirks.sdpa-mask-plane.holds",
+    "quirks.sdpa-range.holds",
+    "quirks.two-transposed-matmuls.holds",
+];
+
+/// What faithful arithmetic does whatever a profile says of it: its tables are those of a generation.
+const OF_THE_TABLES: &[&str] = &["quirks.round-1024.holds", "quirks.softplus-zero.holds"];
+
+/// Whether a finding is what the simulation of a profile should show. A quirk that a profile does not name does not hold.
 fn is(finding: &Finding, said: Option<&Value>) -> bool {
     let number = |value: &Value| value.as_float().or(value.as_integer().map(|n| n as f64));
     match (&finding.value, said) {
+        (found, _) if NOT_MODELLED.contains(&finding.key.as_str()) => *found == Measured::Flag(false),
+        // What no rule is known of is simulated as what is best known.
+        (Measured::Name(found), Some(Value::String(said))) if said == "tiles" => found == "fixed16",
         (Measured::Flag(found), said) => *found == said.and_then(Value::as_bool).unwrap_or(false),
         (Measured::Name(found), Some(said)) => said.as_str() == Some(found),
         (Measured::Version(major, minor), Some(said)) => {
@@ -110,6 +125,9 @@ const ALWAYS: &[&str] = &[
     "ports.alphabetical",
     "ports.equal_allocation",
     "ports.runtime_conv_weights",
+    "numerics.accumulator",
+    "numerics.accumulator_limit",
+    "numerics.ties_away",
     "quirks.cast-io.holds",
     "quirks.combined-weight-file.holds",
     "quirks.concat-refused.holds",
@@ -117,12 +135,17 @@ const ALWAYS: &[&str] = &[
     "quirks.conv-32k-inputs.threshold",
     "quirks.conv-bias.holds",
     "quirks.gelu-without-mode.holds",
+    "quirks.int8-activation-limit.holds",
+    "quirks.int8-activation-limit.threshold",
     "quirks.int8-weights-fold.holds",
     "quirks.matmul-inline-transpose.holds",
     "quirks.matmul-refused.holds",
     "quirks.multiple-inputs.holds",
+    "quirks.round-1024.holds",
     "quirks.rsqrt-after-reduce.holds",
+    "quirks.slice-scale.holds",
     "quirks.softmax-power-of-two.holds",
+    "quirks.softplus-zero.holds",
     "quirks.tile-poisons.holds",
     "quirks.topk.holds",
     "quirks.weight-file-ignored.holds",
@@ -138,7 +161,7 @@ fn every_profile_is_measured_back() {
         let profile = Profile::built_in(chip).unwrap();
         let examination = examination(&profile, &all());
         let mut found: Vec<&str> = examination.findings().map(|finding| finding.key.as_str()).collect();
-        let said = |finding: &&Finding| said(&profile, &finding.key);
+        let said = |finding: &&Finding| said_of(&profile, &finding.key);
         let wrong = examination.findings().filter(|finding| !is(finding, said(finding).as_ref()));
         let wrong: Vec<String> =
             wrong.map(|finding| format!("{finding}, not {:?}", said(&finding))).collect();
@@ -158,12 +181,10 @@ fn every_profile_is_measured_back() {
         let measured = Profile::parse("mine", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
         assert_eq!(measured.name, "mine");
         for key in ALWAYS.iter().filter(|key| profile.figure(key).is_some()) {
-            let figure = measured.figure(key).unwrap();
-            assert_eq!(
-                (figure.confidence, &figure.contradicted_by),
-                (Confidence::Measured, &None),
-                "{chip} {key}"
-            );
+            let (figure, same) =
+                (measured.figure(key).unwrap(), said_of(&measured, key) == said_of(&profile, key));
+            assert_eq!(figure.confidence, Confidence::Measured, "{chip} {key}");
+            assert!(!same || figure.contradicted_by.is_none(), "{chip} {key}: {figure:?}");
             assert!(figure.source.starts_with("a test"), "{chip} {key}: {}", figure.source);
         }
     }
@@ -200,7 +221,8 @@ fn every_flag_is_seen_whichever_way_it_stands() {
     for examined in examination(&profile, &all()).examined {
         let findings = examined.verdict.found().map_or(&[][..], |found| &found.findings);
         for Finding { key, value, .. } in findings {
-            if let (Measured::Flag(flag), true) = (value, profile.figure(key).is_some()) {
+            let is_fixed = [NOT_MODELLED, OF_THE_TABLES].concat().contains(&key.as_str());
+            if let (Measured::Flag(flag), Some(_), false) = (value, profile.figure(key), is_fixed) {
                 assert_sees("m4", examined.probe, key, &Value::Boolean(!flag));
                 flags += 1;
             }

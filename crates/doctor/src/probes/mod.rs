@@ -1,11 +1,13 @@
 //! The questions, each with the programs that answer it.
 
+mod arithmetic;
 mod extents;
 mod ops;
 mod ports;
 mod process;
 mod speed;
 pub(crate) mod text;
+mod values;
 mod weights;
 
 use crate::finding::{Found, Trouble};
@@ -77,6 +79,25 @@ static PROBES: &[Probe] = &[
     ask("kernel-height", "how high may it be?", extents::kernel_height),
     ask("conv-channels", "how many input channels may a convolution have?", extents::conv_channels),
     ask("depth", "how many convolutions may follow each other?", extents::depth),
+    ask("layer-norm", "how long may the gamma of a layer_norm be?", values::layer_norm),
+    ask("mask", "does attention heed its mask, and each head's own?", values::mask),
+    ask("attention", "over how many queries and keys is attention right?", values::attention_range),
+    ask("transposed-products", "are two products right that transposes feed?", values::transposed_products),
+    ask("slice", "which magnitudes survive a slice inside the last axis?", values::slice),
+    ask("concat-of-slices", "does concat of such slices pick the right elements?", values::slices),
+    ask("gather", "up to which index is gather right?", values::gather),
+    ask("int8-activations", "which activations may meet int8 weights?", values::int8_activations),
+    ask("softplus", "from where is softplus 0?", values::softplus),
+    ask("round", "from where is round wrong?", values::round),
+    ask("rounding", "which way do half-way cases go?", arithmetic::rounding),
+    ask("accumulator", "how are products added up?", arithmetic::accumulator),
+    ask("overflow", "from where are sums of products infinite?", arithmetic::limit),
+    ask(
+        "special-values",
+        "what comes of infinities, NaN and the smallest numbers?",
+        arithmetic::special_values,
+    ),
+    ask("tables", "how far are looked-up functions off?", arithmetic::tables),
     ask("dispatch", "what does an evaluation cost, an element in and out, a function?", speed::dispatch),
     ask("reductions", "how fast are sums over elements?", speed::reductions),
     ask("weights", "how fast do weights come from memory, and those of int8?", speed::weights),

@@ -78,7 +78,7 @@ pub(super) fn compute_type(s: &Subject<'_>) -> Vec<Finding> {
             DType::Uint8 | DType::Int8 if made_by(Opcode::Quantize) => true,
             DType::Uint8 | DType::Int8 | DType::Int16 | DType::Uint16 => is_input || made_by_cast,
             // Indices, which the engine holds as it likes as long as nobody reads them from a surface.
-            DType::Int32 => INDICES.into_iter().any(made_by) && !s.f.outputs.contains(&v),
+            DType::Int32 => INDICES.into_iter().any(made_by) && !s.f.outputs.contains(&at),
             _ => false,
         };
         let computed = Tensor { at, ty, written: false };

@@ -16,6 +16,7 @@ mod mil;
 mod plan;
 mod profile;
 mod reproduce;
+mod selftest;
 mod train;
 
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ enum Command {
     Mil(Box<mil::Args>),
     Plan(Box<plan::Args>),
     Doctor(doctor::Args),
+    Selftest(selftest::Args),
     Bench(bench::Args),
     Reproduce(reproduce::Args),
 }
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Mil(args) => mil::run(*args),
         Command::Plan(args) => plan::run(*args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Selftest(args) => selftest::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::Reproduce(args) => reproduce::run(args),
     };

@@ -25,6 +25,7 @@ mod mode;
 mod packing;
 mod sampler;
 mod saturation;
+pub mod selftest;
 mod spent;
 mod training;
 mod weights;

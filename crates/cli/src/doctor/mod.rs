@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     profile: Flags,
     #[command(flatten)]
-    probing: probing::Args,
+    probing: probing::Probing,
     /// Print JSON
     #[arg(long)]
     json: bool,

@@ -26,7 +26,7 @@ use crate::train::args::{parse_engine, parse_numerics};
 
 /// Flags of the probes.
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct Probing {
     /// Probe the engine; `--probe=width,concat` asks no more than that
     #[arg(long, value_name = "PROBES", num_args = 0.., value_delimiter = ',', require_equals = true, help_heading = "Probing")]
     probe: Option<Vec<String>>,
@@ -50,7 +50,7 @@ pub(super) struct Args {
     child: Option<Dialect>,
 }
 
-impl Args {
+impl Probing {
     pub(super) fn are_wanted(&self) -> bool {
         self.probe.is_some()
     }
@@ -72,7 +72,7 @@ impl Args {
     }
 }
 
-pub(super) fn run(args: &Args, flags: &Flags, json: bool) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &Probing, flags: &Flags, json: bool) -> Result<ExitCode, Failure> {
     let probes = args.probes()?;
     let (engine, title) = open(args, flags)?;
     if let (Some(dialect), [probe]) = (args.child, &probes[..]) {
@@ -104,7 +104,7 @@ pub(super) fn run(args: &Args, flags: &Flags, json: bool) -> Result<ExitCode, Fa
 }
 
 /// The engine as it is: nothing here is to be tried again or made good.
-fn open(args: &Args, flags: &Flags) -> Result<(Arc<dyn Engine>, String), Failure> {
+fn open(args: &Probing, flags: &Flags) -> Result<(Arc<dyn Engine>, String), Failure> {
     match args.engine() {
         EngineChoice::Cpu => Ok((Arc::new(CpuEngine::new(threads())), "cpu (fp32)".into())),
         EngineChoice::Sim | EngineChoice::Auto => {
@@ -120,7 +120,7 @@ fn open(args: &Args, flags: &Flags) -> Result<(Arc<dyn Engine>, String), Failure
 }
 
 /// This program again, for one probe.
-fn command(own: &Path, args: &Args, flags: &Flags, probe: &Probe, dialect: Dialect) -> Command {
+fn command(own: &Path, args: &Probing, flags: &Flags, probe: &Probe, dialect: Dialect) -> Command {
     let mut command = Command::new(own);
     command.arg("doctor").arg(format!("--probe={}", probe.name)).args(["--child", &dialect.to_string()]);
     command.args(["--engine", &args.engine().to_string(), "--numerics", &args.numerics().to_string()]);
@@ -129,7 +129,7 @@ fn command(own: &Path, args: &Args, flags: &Flags, probe: &Probe, dialect: Diale
 }
 
 fn write_files(
-    args: &Args,
+    args: &Probing,
     flags: &Flags,
     title: &str,
     base: &Profile,

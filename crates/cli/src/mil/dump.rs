@@ -96,7 +96,7 @@ pub(crate) const INLINE: usize = 64;
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let profile = profile(&args.chip)?;
-    let parameters = parameters(args)?;
+    let parameters = parameters(&args.model, args.seed)?;
     let config = parameters.config().clone();
     let layers = match args.layer {
         Layers::One(layer) if layer >= config.layers => {
@@ -133,8 +133,9 @@ fn failed(kernel: &str, why: &str) -> Failure {
     Failure::Failed(format!("kernel `{kernel}`: {why}"))
 }
 
-fn parameters(args: &Args) -> Result<Parameters, Failure> {
-    let folder = Path::new(&args.model);
+/// The weights of a model folder, or those that a preset begins with.
+pub(crate) fn parameters(model: &str, seed: u64) -> Result<Parameters, Failure> {
+    let folder = Path::new(model);
     if folder.is_dir() {
         let loaded = hf::load(folder).map_err(Failure::failed)?;
         for warning in &loaded.warnings {
@@ -142,10 +143,10 @@ fn parameters(args: &Args) -> Result<Parameters, Failure> {
         }
         return Ok(loaded.parameters);
     }
-    let preset: Preset = args.model.parse().map_err(|error| {
-        Failure::Usage(format!("`model` {}: no such folder, and as a preset: {error}", args.model))
+    let preset: Preset = model.parse().map_err(|error| {
+        Failure::Usage(format!("`model` {model}: no such folder, and as a preset: {error}"))
     })?;
-    Parameters::init(&preset.config(), args.seed).map_err(Failure::failed)
+    Parameters::init(&preset.config(), seed).map_err(Failure::failed)
 }
 
 /// A kernel ready to be written.
@@ -265,7 +266,7 @@ fn write_blob(
 }
 
 /// The tokens a model's kernels see; 256 in a sequence, or the model's context, unless said.
-pub(super) fn tokens(config: &ModelConfig, batch: usize, seq: Option<usize>) -> Result<Tokens, Failure> {
+pub(crate) fn tokens(config: &ModelConfig, batch: usize, seq: Option<usize>) -> Result<Tokens, Failure> {
     let seq = seq.unwrap_or(config.max_seq.min(256));
     if seq == 0 || seq > config.max_seq || batch == 0 {
         return Err(Failure::Usage(format!(

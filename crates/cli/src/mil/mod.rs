@@ -4,7 +4,7 @@ mod check;
 mod compress;
 mod cost;
 mod diff;
-mod dump;
+pub(crate) mod dump;
 mod explain;
 mod explain_numerics;
 mod fmt;

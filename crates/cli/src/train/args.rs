@@ -159,7 +159,7 @@ pub(crate) struct Given {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) plan: Option<PlanChoice>,
     /// Where kernels have their weights: streamed (inputs, compiled once), baked (constants, compiled again after each step; averages 10 micro-batches by default), or reload (files replaced under kernels; refused where outputs show that the engine goes on with the old ones) [default: streamed]
-    #[arg(long, value_name = "streamed|baked|reload", value_parser = parse_named::<WeightsMode>, help_heading = "Engine")]
+    #[arg(long, value_name = "streamed|baked|reload", value_parser = parse_weights, help_heading = "Engine")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) weights: Option<WeightsMode>,
     /// Programs one process compiles at most; the run then goes on in a new one [default: what the engine says]
@@ -287,6 +287,10 @@ pub(crate) fn parse_engine(text: &str) -> Result<EngineChoice, String> {
 }
 
 pub(crate) fn parse_numerics(text: &str) -> Result<Numerics, String> {
+    parse_named(text)
+}
+
+pub(crate) fn parse_weights(text: &str) -> Result<WeightsMode, String> {
     parse_named(text)
 }
 

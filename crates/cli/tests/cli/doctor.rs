@@ -1,4 +1,4 @@
-//! `ferrane doctor --probe`.
+//! `ferrane doctor --probe` and `ferrane selftest`.
 
 use crate::support::Bench;
 use serde_json::Value;
@@ -51,4 +51,27 @@ fn wrong_command_lines_say_what_to_do() {
     assert!(told("doctor --out mine.toml").contains("--probe"));
     assert!(told("doctor --probe --engine ane").contains("no backend"));
     assert!(told("doctor --probe --timeout 0").contains("--timeout"));
+}
+
+#[test]
+fn a_self_test_passes_on_what_is_right_and_fails_on_what_is_not() {
+    let bench = Bench::new();
+    let passed = bench.ok("selftest --plan fused-recompute --chip m5 --numerics faithful");
+    assert!(passed.stdout.contains("kernels pass") && !passed.stdout.contains("FAIL"), "{}", passed.stdout);
+    // The simulated chips go on with the weights they were compiled with.
+    let failed = bench.run("selftest --plan fused-recompute --mode reload --json");
+    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
+    let said: Value = serde_json::from_str(&failed.stdout).unwrap();
+    let kernel = &said["plans"][0]["kernels"][0];
+    assert_eq!(
+        (said["plans"][0]["mode"].as_str(), kernel["passes"].as_bool()),
+        (Some("reload"), Some(false))
+    );
+    let ulps = kernel["outputs"][0]["difference"]["ulps"].as_array().unwrap();
+    assert_eq!(ulps.len(), said["ulps_up_to"].as_array().unwrap().len());
+    for (line, needle) in [("selftest --plan seven", "fused-recompute, all"), ("selftest --seq 0", "`seq` 0")]
+    {
+        let refused = bench.run(line);
+        assert!(refused.code == Some(2) && refused.stderr.contains(needle), "{line}: {}", refused.stderr);
+    }
 }

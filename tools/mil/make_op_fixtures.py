@@ -491,6 +491,12 @@ for least, most, per_class in [(0.5, 6, False), (0.0, 3, True), (None, 6, True)]
         case("non_maximum_suppression", {"boxes": inp(boxes), "scores": inp(scores), "score_threshold": const(least)} | args,
              few_boxes, few_scores, indices, np.array([len(k) for k in kept]))
 
+# Windows that do not meet, and leave elements out.
+v = x(2, 3, 7, 8)
+case("max_pool", {"x": inp(v), "kernel_sizes": ints(2, 3), "strides": ints(3, 3), "pad_type": "custom", "pad": ints(0, 0, 1, 1)},
+     F.max_pool2d(t(v), (2, 3), 3, (0, 1)))
+case("max_pool", {"x": inp(v), "kernel_sizes": ints(2, 2), "strides": ints(2, 2), "pad_type": "valid"}, F.max_pool2d(t(v), 2))
+
 path = pathlib.Path(__file__).resolve().parents[2] / "crates/mil/tests/fixtures/ops.json"
 path.parent.mkdir(exist_ok=True)
 path.write_text("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")

@@ -5,6 +5,9 @@ use crate::{Call, CallError, Constant, Opcode::*, TensorType, ValueId, infer::po
 
 type Result<T> = std::result::Result<T, CallError>;
 
+/// Most elements of a constant that stands for windows.
+const MOST: usize = 1 << 24;
+
 /// The windows of a pool over `x [N, C, *spatial]`, as convolutions of each channel by itself.
 struct Windows {
     geometry: PoolGeometry,
@@ -26,9 +29,14 @@ impl Windows {
         Ok(Self { geometry, shape, after })
     }
 
-    /// Elements of a window.
-    fn elements(&self) -> usize {
+    /// Places in a window.
+    fn places(&self) -> usize {
         self.geometry.kernel.iter().product()
+    }
+
+    /// Whether no element is in two windows.
+    fn are_apart(&self) -> bool {
+        self.geometry.strides.iter().zip(&self.geometry.kernel).all(|(stride, kernel)| stride >= kernel)
     }
 
     /// Convolves with `weight`, or with `back` transposes that.
@@ -45,60 +53,65 @@ impl Windows {
         window.over(tape, x, weight)
     }
 
-    /// For every window what each element of it gets: `dy [N, C, *out]` at all elements.
-    fn spread(&self, tape: &mut Tape<'_>, dy: ValueId) -> Result<ValueId> {
-        let weight = self.weight(tape, dy, 1, |_, _| 1.0);
-        self.convolve(tape, dy, weight, true)
+    /// A weight of ones: it sums each window, and transposed gives each element what its windows have.
+    fn ones(&self, tape: &mut Tape<'_>, call: Call<'_>) -> Result<ValueId> {
+        self.weight(tape, call, 1, |_, _| 1.0)
     }
 
     /// A weight `[C·copies, 1, *kernel]` of `element(copy, place in the window)`.
     fn weight(
         &self,
         tape: &mut Tape<'_>,
-        like: ValueId,
+        call: Call<'_>,
         copies: usize,
         element: impl Fn(usize, usize) -> f64,
-    ) -> ValueId {
-        let shape = [&[self.shape[1] * copies, 1], self.geometry.kernel.as_slice()].concat();
-        let places = self.elements();
-        let rows = (0..self.shape[1] * copies).map(|row| row % copies);
-        let elements: Vec<f64> = rows
-            .flat_map(|copy| (0..places).map(move |place| (copy, place)))
-            .map(|(c, p)| element(c, p))
-            .collect();
-        let ty = TensorType::new(tape.b.ty(like).dtype, shape);
-        tape.b.constant("window", Constant::floats(ty, &elements))
-    }
-
-    /// For each place in the window and each window whether `inside` holds of the element's coordinates, counted from the
-    /// first element of the padding: 1 or 0, `[places, windows]`.
-    fn map(&self, inside: impl Fn(usize, usize) -> bool) -> Vec<f64> {
-        let g = &self.geometry;
-        let coordinates = |extents: &[usize], mut flat: usize| -> Vec<usize> {
-            let mut at = vec![0; extents.len()];
-            for (i, &extent) in extents.iter().enumerate().rev() {
-                at[i] = flat % extent;
-                flat /= extent;
-            }
-            at
-        };
-        let windows: usize = g.out.iter().product();
-        let mut map = Vec::with_capacity(self.elements() * windows);
-        for place in 0..self.elements() {
-            let place = coordinates(&g.kernel, place);
-            for window in 0..windows {
-                let window = coordinates(&g.out, window);
-                let all = (0..place.len()).all(|i| inside(i, window[i] * g.strides[i] + place[i]));
-                map.push(f64::from(u8::from(all)));
-            }
+    ) -> Result<ValueId> {
+        let (rows, places) = (self.shape[1] * copies, self.places());
+        if rows.saturating_mul(places) > MOST {
+            return Err(call.invalid(format!(
+                "is differentiated by a convolution, here with a weight of {rows}·{places} elements, more than {MOST}"
+            )));
         }
-        map
+        let shape = [&[rows, 1], self.geometry.kernel.as_slice()].concat();
+        let elements: Vec<f64> =
+            (0..rows * places).map(|i| element(i / places % copies, i % places)).collect();
+        let ty = TensorType::new(call.tensor("x")?.dtype, shape);
+        Ok(tape.b.constant("window", Constant::floats(ty, &elements)))
     }
 
-    /// [`map`](Self::map) of the elements that are not padding.
-    fn elements_of_x(&self) -> Vec<f64> {
-        let before = &self.geometry.pad_before;
-        self.map(|i, at| at >= before[i] && at < before[i] + self.shape[2 + i])
+    /// How many places of each window are elements, or, with `padding`, elements or padding.
+    fn counts(&self, padding: bool) -> Vec<f64> {
+        let g = &self.geometry;
+        let mut counts = vec![1.0];
+        for i in 0..g.kernel.len() {
+            let extent = self.shape[2 + i];
+            let counted = match padding {
+                true => 0..g.pad_before[i] + extent + g.pad_after[i],
+                false => g.pad_before[i]..g.pad_before[i] + extent,
+            };
+            let of = |window: usize| {
+                let first = window * g.strides[i];
+                (first..first + g.kernel[i]).filter(|at| counted.contains(at)).count() as f64
+            };
+            let along: Vec<f64> = (0..g.out[i]).map(of).collect();
+            counts = counts.iter().flat_map(|outer| along.iter().map(move |inner| outer * inner)).collect();
+        }
+        counts
+    }
+
+    /// For each place in the window and each window 1 where that is an element, 0 where it is padding: `[places, windows]`.
+    fn inside(&self) -> Vec<f64> {
+        let g = &self.geometry;
+        let windows: usize = g.out.iter().product();
+        let inside = |i: usize| {
+            let (mut place, mut window) = (i / windows, i % windows);
+            (0..g.kernel.len()).rev().all(|axis| {
+                let at = window % g.out[axis] * g.strides[axis] + place % g.kernel[axis];
+                (place, window) = (place / g.kernel[axis], window / g.out[axis]);
+                at >= g.pad_before[axis] && at < g.pad_before[axis] + self.shape[2 + axis]
+            })
+        };
+        (0..self.places() * windows).map(|i| f64::from(u8::from(inside(i)))).collect()
     }
 }
 
@@ -106,19 +119,14 @@ impl Windows {
 pub(super) fn avg(tape: &mut Tape<'_>, call: Call<'_>) -> Result<()> {
     let Some(x) = tape.wants(call, "x")? else { return Ok(()) };
     let windows = Windows::read(call)?;
-    let g = &windows.geometry;
-    let counted = match call.bool("exclude_padding_from_average")? {
-        true => windows.elements_of_x(),
-        false => windows.map(|i, at| at < g.pad_before[i] + windows.shape[2 + i] + g.pad_after[i]),
-    };
-    let count: usize = g.out.iter().product();
-    let shares: Vec<f64> =
-        (0..count).map(|w| 1.0 / counted.iter().skip(w).step_by(count).sum::<f64>()).collect();
+    let counts = windows.counts(!call.bool("exclude_padding_from_average")?);
+    let shares: Vec<f64> = counts.iter().map(|n| 1.0 / n).collect();
     let dy = tape.full_dy(call)?;
-    let ty = TensorType::new(tape.b.ty(x).dtype, [&[1, 1], g.out.as_slice()].concat());
+    let ty = TensorType::new(tape.b.ty(x).dtype, [&[1, 1], windows.geometry.out.as_slice()].concat());
     let share = tape.b.constant("share", Constant::floats(ty, &shares));
     let dy = tape.b.mul(dy, share)?;
-    let dx = windows.spread(tape, dy)?;
+    let ones = windows.ones(tape, call)?;
+    let dx = windows.convolve(tape, dy, ones, true)?;
     tape.give(x, dx);
     Ok(())
 }
@@ -129,39 +137,65 @@ pub(super) fn l2(tape: &mut Tape<'_>, call: Call<'_>) -> Result<()> {
     let windows = Windows::read(call)?;
     let dy = tape.full_dy(call)?;
     let ratio = tape.b.binary(RealDiv, dy, call.op.result())?;
-    let slope = windows.spread(tape, ratio)?;
+    let ones = windows.ones(tape, call)?;
+    let slope = windows.convolve(tape, ratio, ones, true)?;
     let dx = tape.b.mul(x, slope)?;
     tape.give(x, dx);
     Ok(())
 }
 
-/// Shared evenly by the elements of a window that are its maximum. Convolutions that pick one place each lay the windows
-/// out as `[N, C, places, windows]`, and their transpose puts the shares back.
+/// Shared evenly by the elements of a window that are its maximum.
 pub(super) fn max(tape: &mut Tape<'_>, call: Call<'_>) -> Result<()> {
     let Some(x) = tape.wants(call, "x")? else { return Ok(()) };
     let windows = Windows::read(call)?;
-    let (places, out) = (windows.elements(), windows.geometry.out.clone());
+    let dx = match windows.are_apart() {
+        true => max_apart(tape, call, x, &windows)?,
+        false => max_overlapping(tape, call, x, &windows)?,
+    };
+    tape.give(x, dx);
+    Ok(())
+}
+
+/// Elements are compared with the maximum of the only window they are in.
+fn max_apart(tape: &mut Tape<'_>, call: Call<'_>, x: ValueId, windows: &Windows) -> Result<ValueId> {
+    let dy = tape.full_dy(call)?;
+    let ones = windows.ones(tape, call)?;
+    let largest = windows.convolve(tape, call.op.result(), ones, true)?;
+    let equal = equal(tape, largest, x)?;
+    let ties = windows.convolve(tape, equal, ones, false)?;
+    let share = tape.b.binary(RealDiv, dy, ties)?;
+    let shares = windows.convolve(tape, share, ones, true)?;
+    tape.b.mul(shares, equal)
+}
+
+/// Convolutions that pick one place each lay the windows out as `[N, C, places, windows]`, and their transpose puts the
+/// shares back.
+fn max_overlapping(tape: &mut Tape<'_>, call: Call<'_>, x: ValueId, windows: &Windows) -> Result<ValueId> {
+    let (places, out) = (windows.places(), &windows.geometry.out);
     let [batch, channels] = [windows.shape[0], windows.shape[1]];
     let count: usize = out.iter().product();
     let dy = tape.full_dy(call)?;
-    let pick = windows.weight(tape, x, places, |copy, place| f64::from(u8::from(copy == place)));
+    let pick = windows.weight(tape, call, places, |copy, place| f64::from(u8::from(copy == place)))?;
     let picked = windows.convolve(tape, x, pick, false)?;
     let ty = TensorType::new(tape.b.ty(x).dtype, [1, 1, places, count]);
-    let inside = tape.b.constant("inside", Constant::floats(ty, &windows.elements_of_x()));
+    let inside = tape.b.constant("inside", Constant::floats(ty, &windows.inside()));
 
+    let elements = tape.b.reshape(picked, &[batch, channels, places, count])?;
+    let largest = tape.b.reshape(call.op.result(), &[batch, channels, 1, count])?;
+    let equal = equal(tape, largest, elements)?;
     let b = &mut tape.b;
-    let elements = b.reshape(picked, &[batch, channels, places, count])?;
-    let largest = b.reshape(call.op.result(), &[batch, channels, 1, count])?;
-    let dy = b.reshape(dy, &[batch, channels, 1, count])?;
-    let distance = b.sub(largest, elements)?;
-    let differs = b.unary(Sign, distance)?;
-    let equal = super::elementwise::one_minus(b, differs)?;
     let equal = b.mul(equal, inside)?;
     let ties = b.reduce(ReduceSum, equal, &[2])?;
+    let dy = b.reshape(dy, &[batch, channels, 1, count])?;
     let share = b.binary(RealDiv, dy, ties)?;
     let shares = b.mul(share, equal)?;
     let shares = b.reshape(shares, &[&[batch, channels * places], out.as_slice()].concat())?;
-    let dx = windows.convolve(tape, shares, pick, true)?;
-    tape.give(x, dx);
-    Ok(())
+    windows.convolve(tape, shares, pick, true)
+}
+
+/// 1 where an element is the largest of its window, else 0. What is said of elements outside every window has no effect.
+fn equal(tape: &mut Tape<'_>, largest: ValueId, elements: ValueId) -> Result<ValueId> {
+    let distance = tape.b.sub(largest, elements)?;
+    let differs = tape.b.unary(Sign, distance)?;
+    super::elementwise::one_minus(&mut tape.b, differs)
 }

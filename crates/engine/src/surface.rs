@@ -210,6 +210,35 @@ impl Surface {
         }
     }
 
+    /// Copies rows of `width` elements to channel `row` and those after it, from `column` on, rounded to the surface's type.
+    /// The rest stays as it is.
+    ///
+    /// # Errors
+    /// When device memory cannot be locked.
+    ///
+    /// # Panics
+    /// When a row is longer than what is behind `column`.
+    pub fn copy_rows(
+        &self,
+        rows: &[f32],
+        width: usize,
+        row: usize,
+        column: usize,
+    ) -> Result<(), SurfaceError> {
+        let across = self.shape[3];
+        let copy = |to: &mut [f32], copy: fn(&[f32], &mut [f32])| {
+            let pairs = rows.chunks_exact(width).zip(to.chunks_exact_mut(across).skip(row));
+            pairs.for_each(|(from, to)| copy(from, &mut to[column..][..width]));
+        };
+        match &self.memory {
+            Memory::Host(view) if self.dtype == DType::Fp16 => {
+                copy(&mut view.memory.write()[view.range()], copy_as_fp16);
+                Ok(())
+            }
+            _ => self.write(|to| copy(to, |from, to| to.copy_from_slice(from))),
+        }
+    }
+
     /// Calls `f` with the elements to change, as fp32; afterwards they are rounded to the surface's type.
     ///
     /// # Errors
@@ -236,13 +265,26 @@ impl Surface {
     }
 }
 
+/// Elements that are converted at a time: both forms stay in the first level of cache.
+const CHUNK: usize = 512;
+
 /// Rounds each element to the nearest fp16 value, ties to even; beyond the range to an infinity.
 pub fn round_to_fp16(elements: &mut [f32]) {
-    let mut half = [f16::ZERO; 512];
-    for chunk in elements.chunks_mut(half.len()) {
+    let mut half = [f16::ZERO; CHUNK];
+    for chunk in elements.chunks_mut(CHUNK) {
         let half = &mut half[..chunk.len()];
         half.convert_from_f32_slice(chunk);
         half.convert_to_f32_slice(chunk);
+    }
+}
+
+/// Copies the elements, each rounded as by [`round_to_fp16`], in one pass.
+fn copy_as_fp16(from: &[f32], to: &mut [f32]) {
+    let mut half = [f16::ZERO; CHUNK];
+    for (from, to) in from.chunks(CHUNK).zip(to.chunks_mut(CHUNK)) {
+        let half = &mut half[..from.len()];
+        half.convert_from_f32_slice(from);
+        half.convert_to_f32_slice(&mut to[..from.len()]);
     }
 }
 
@@ -256,6 +298,23 @@ mod tests {
         s.write(|e| e.copy_from_slice(&[0.1, 2049.0, 70000.0, -1e-9, 1.0, -65504.0])).unwrap();
         let expected = [f16::from_f32(0.1).to_f32(), 2048.0, f32::INFINITY, -0.0, 1.0, -65504.0];
         s.read(|e| assert_eq!(e, expected)).unwrap();
+    }
+
+    #[test]
+    fn rows_are_rounded_as_they_are_copied() {
+        let rows: Vec<f32> = (0..2 * 700).map(|i| (i as f32 - 650.0) * 0.123).collect();
+        let [copied, written] =
+            [(); 2].map(|()| Surface::host("w", [1, 2, 1, 702], DType::Fp16, 2808).unwrap());
+        for s in [&copied, &written] {
+            s.write(|e| e.fill(7.0)).unwrap();
+        }
+        copied.copy_rows(&rows, 700, 0, 1).unwrap();
+        let write = |e: &mut [f32]| {
+            (0..2).for_each(|c| e[c * 702 + 1..][..700].copy_from_slice(&rows[c * 700..][..700]));
+        };
+        written.write(write).unwrap();
+        let expected = written.read(<[f32]>::to_vec).unwrap();
+        copied.read(|e| assert_eq!(e, expected)).unwrap();
     }
 
     #[test]

@@ -41,14 +41,10 @@ impl Inputs {
     /// Puts the values that share a surface where the kernel wants them.
     fn fill(&self) -> Result<(), RuntimeError> {
         let [surface] = &self.surfaces[..] else { return Ok(()) };
-        if self.shared.is_empty() {
-            return Ok(());
+        for (from, part) in &self.shared {
+            from.read(|from| part.put(from, surface))??;
         }
-        let across = surface.shape()[3];
-        let fill = |elements: &mut [f32]| {
-            self.shared.iter().try_for_each(|(from, part)| from.read(|from| part.put(from, elements, across)))
-        };
-        Ok(surface.write(fill)??)
+        Ok(())
     }
 }
 

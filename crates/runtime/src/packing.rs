@@ -25,12 +25,9 @@ impl Part {
         Self { row: input.row, column: input.column, width: input.shape[3] }
     }
 
-    /// Puts `values` here, in `elements` of a surface `across` columns wide.
-    pub(crate) fn put(self, values: &[f32], elements: &mut [f32], across: usize) {
-        let rows = elements.chunks_exact_mut(across).skip(self.row);
-        for (to, from) in rows.zip(values.chunks_exact(self.width)) {
-            to[self.column..][..self.width].copy_from_slice(from);
-        }
+    /// Puts `values` here in `surface`.
+    pub(crate) fn put(self, values: &[f32], surface: &Surface) -> Result<(), SurfaceError> {
+        surface.copy_rows(values, self.width, self.row, self.column)
     }
 }
 

@@ -136,6 +136,5 @@ fn layout_fits(len: usize, shape: [usize; 4]) -> bool {
 
 fn stage(staged: &Staged, arena: &[f32]) -> Result<(), RuntimeError> {
     let Staged { param, surface, part } = staged;
-    surface.write(|elements| part.put(&arena[param.range()], elements, surface.shape()[3]))?;
-    Ok(())
+    Ok(part.put(&arena[param.range()], surface)?)
 }

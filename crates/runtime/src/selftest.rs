@@ -159,7 +159,7 @@ impl Bench<'_> {
             }
             for part in &packed {
                 let given = given(&part.name, part.shape)?;
-                surface.write(|elements| Part::of(part).put(&given, elements, port.shape[3]))?;
+                Part::of(part).put(&given, &surface)?;
             }
             inputs.push(surface);
         }

@@ -1,102 +1,95 @@
 #!/usr/bin/env python3
-"""Time training steps of Ferrane against PyTorch eager, in alternation on the same machine.
+"""Measure Ferrane on this machine, against the frameworks a person could use instead and against the machine's limits.
 
-usage: compare.py FERRANE [--model stories15m] [--batch 1] [--steps 12] [--rounds 3]
+usage: compare.py [FERRANE] [--only PART ...] [--models M ...] [--batches B ...] [--rounds N] [--steps N] [--markdown] ...
 
-Needs torch and transformers from PyPI. Both train a Llama of llama2.c's shape from random weights on random tokens: fp32,
-AdamW, clip 1, batch x 256 tokens. A round is one run of each engine and one of PyTorch; what counts is the median step of
-a run after two steps of warm-up, and the median of the rounds' ratios. Peak memory is that of the process.
+FERRANE is the binary, by default target/release/ferrane of this repository. Parts, all of them unless --only chooses:
+
+training    a step in fp32 with AdamW against PyTorch (eager and compiled), JAX, burn and candle; peak memory; the share of the
+            best large-GEMM rate of the machine
+generation  tokens a second against what memory can deliver, and against llama2.c's `run` if --llama2c names one
+start       the first token, the first step
+scaling     how a step's time grows with layers and positions
+soak        memory over 1000 steps
+
+Ratios are of runs in alternation on the same machine. Peers are taken from PyPI and crates.io: Python packages from the
+interpreter named with --python, from the one that runs this, or from one made in the cache folder; burn and candle are built
+there from `peers/`. A peer that cannot be had is a row that says why. Needs Python 3.9 or later.
 """
-import argparse, json, os, pathlib, resource, statistics, subprocess, sys, tempfile, time
+import argparse, pathlib, platform, sys, tempfile, time
 
-SHAPES = {  # dim, hidden, layers, heads, kv heads, vocab
-    "stories260k": (64, 172, 5, 8, 4, 512),
-    "stories15m": (288, 768, 6, 6, 6, 32000),
-    "stories110m": (768, 2048, 12, 12, 12, 32000),
-}
-SEQ, WARM = 256, 2
+import contenders, generation, scaling, soak, starting, training
+from ferrane import Ferrane
+from install import Python, RustPeers, cache_folder
+from shapes import MODELS
+from tables import Tables
 
-
-def torch_steps(model, batch, steps):
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(1)
-    dim, hidden, layers, heads, kv, vocab = SHAPES[model]
-    net = LlamaForCausalLM(LlamaConfig(
-        vocab_size=vocab, hidden_size=dim, intermediate_size=hidden, num_hidden_layers=layers,
-        num_attention_heads=heads, num_key_value_heads=kv, max_position_embeddings=SEQ, tie_word_embeddings=True,
-        attn_implementation="sdpa", use_cache=False)).float()
-    optimiser = torch.optim.AdamW(net.parameters(), lr=3e-4, weight_decay=0.1)
-    tokens = torch.randint(0, vocab, (steps + WARM, batch, SEQ + 1))
-    times = []
-    for step in tokens:
-        start = time.perf_counter()
-        optimiser.zero_grad()
-        logits = net(step[:, :-1]).logits
-        torch.nn.functional.cross_entropy(logits.reshape(-1, vocab), step[:, 1:].reshape(-1)).backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        times.append(1e3 * (time.perf_counter() - start))
-    return times
+BINARY = pathlib.Path(__file__).resolve().parents[2] / "target" / "release" / "ferrane"
+PARTS = ["training", "generation", "start", "scaling", "soak"]
 
 
-def ferrane_steps(binary, engine, model, batch, steps, work):
-    import numpy as np
-
-    vocab = SHAPES[model][-1]
-    data = work / f"{model}.bin"
-    if not data.exists():
-        np.random.default_rng(1).integers(0, vocab, 200_000).astype("<u2").tofile(data)
-    out = work / f"run-{time.time_ns()}"
-    subprocess.run(
-        [binary, "train", "--model", model, "--data", data, "--steps", str(steps + WARM), "--seq", str(SEQ),
-         "--batch-size", str(batch), "--engine", engine, "--out", out, "--quiet", "--checkpoint-every", "0"],
-        check=True)
-    return [json.loads(line)["step_ms"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+def count(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("give 1 or more")
+    return number
 
 
-def measured(argv):
-    """Runs this file in a process of its own; returns its step times and peak memory in GB."""
-    run = subprocess.run([sys.executable, __file__, *argv], capture_output=True, text=True)
-    if run.returncode:
-        sys.exit(run.stderr)
-    return json.loads(run.stdout.splitlines()[-1])
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ferrane", nargs="?", default=BINARY, help="the binary to measure")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), metavar="MODEL", help=", ".join(MODELS))
+    parser.add_argument("--batches", nargs="+", type=count, default=[1, 4], metavar="B", help="sequences a step")
+    parser.add_argument("--rounds", type=count, default=3, metavar="N")
+    parser.add_argument("--steps", type=count, default=12, metavar="N", help="timed steps of a run, after two of warm-up")
+    parser.add_argument("--seconds", type=float, default=20, metavar="S",
+                        help="after so much time of timed steps a peer's run ends early")
+    parser.add_argument("--peers", nargs="*", choices=contenders.PEER_NAMES, default=contenders.PEER_NAMES, metavar="PEER",
+                        help=", ".join(contenders.PEER_NAMES))
+    parser.add_argument("--skip-rust-peers", action="store_true", help="without burn and candle, which take minutes to build")
+    parser.add_argument("--llama2c", metavar="RUN", type=pathlib.Path, help="llama2.c's `run`, built by you")
+    parser.add_argument("--python", metavar="PYTHON", help="an interpreter that has torch, jax and numpy")
+    parser.add_argument("--cache", type=pathlib.Path, default=cache_folder(), help="where peers are installed [%(default)s]")
+    parser.add_argument("--markdown", action="store_true")
+    options = parser.parse_args()
+    if options.skip_rust_peers:
+        options.peers = [name for name in options.peers if name not in contenders.RUST_PEERS]
+    if options.llama2c and not options.llama2c.is_file():
+        parser.error(f"--llama2c {options.llama2c}: there is no such file")
+    return options
 
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("ferrane")
-parser.add_argument("--model", default="stories15m", choices=SHAPES)
-parser.add_argument("--batch", type=int, default=1)
-parser.add_argument("--steps", type=int, default=12)
-parser.add_argument("--rounds", type=int, default=3)
-parser.add_argument("--child")
-parser.add_argument("--work", type=pathlib.Path)
-args = parser.parse_args()
+def main():
+    options = arguments()
+    with tempfile.TemporaryDirectory(prefix="ferrane-bench-") as work:
+        ferrane = Ferrane(options.ferrane, work)
+        python, rust = Python(options.python, options.cache), RustPeers(options.cache)
+        tables = Tables(options.markdown)
+        tables.note(f"{platform.system()} {platform.machine()}, {processor()}, {time.strftime('%Y-%m-%d')}")
+        parts = {
+            "training": lambda: training.measure(tables, ferrane, python, rust, options),
+            "generation": lambda: generation.measure(tables, ferrane, python, options),
+            "start": lambda: starting.measure(tables, ferrane, options),
+            "scaling": lambda: scaling.measure(tables, ferrane, options),
+            "soak": lambda: soak.measure(tables, ferrane, options),
+        }
+        for name in PARTS:
+            if name in options.only:
+                parts[name]()
+        tables.print_bars()
 
-if args.child:
-    if args.child == "torch":
-        times = torch_steps(args.model, args.batch, args.steps)
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    else:
-        times = ferrane_steps(args.ferrane, args.child, args.model, args.batch, args.steps, args.work)
-        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    print(json.dumps({"ms": statistics.median(times[WARM:]), "gb": memory / 2**20}))
-    sys.exit()
 
-work = pathlib.Path(tempfile.mkdtemp())
-# Some machines set these for old OpenBLAS builds; they slow a current one.
-for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
-    os.environ.pop(name, None)
-rounds = []
-for _ in range(args.rounds):
-    common = [args.ferrane, "--model", args.model, "--batch", str(args.batch), "--steps", str(args.steps),
-              "--work", str(work)]
-    rounds.append({name: measured([*common, "--child", name]) for name in ("cpu", "torch", "sim")})
-print(f"{args.model}, batch {args.batch} x {SEQ}, median of {args.rounds} rounds of {args.steps} steps")
-print(f"{'':10} {'ms/step':>8} {'GB':>6}   {'to PyTorch':>10}")
-for name in ("torch", "cpu", "sim"):
-    ms = statistics.median(r[name]["ms"] for r in rounds)
-    ratio = statistics.median(r[name]["ms"] / r["torch"]["ms"] for r in rounds)
-    gb = max(r[name]["gb"] for r in rounds)
-    print(f"{name:10} {ms:8.1f} {gb:6.2f}   {ratio:10.2f}")
+def processor():
+    """Its name and how many cores, as far as the system tells."""
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} cores of {names[0]}" if names else platform.processor()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,4 +1,7 @@
-//! Matrix products over slices: a checked door to the `gemm` crate.
+//! Matrix products over slices: a checked door to the `gemm` crate, and on macOS to Accelerate.
+
+#[cfg(any(all(target_os = "macos", feature = "accelerate"), test))]
+mod accelerate;
 
 use gemm::Parallelism;
 
@@ -84,7 +87,7 @@ impl<'a> MatrixMut<'a> {
 ///
 /// # Panics
 /// When the shapes do not agree.
-#[allow(unsafe_code, reason = "gemm takes raw pointers")]
+#[allow(unsafe_code, reason = "products take raw pointers")]
 pub(crate) fn matmul(dst: MatrixMut<'_>, write: Write, a: Matrix<'_>, b: Matrix<'_>) {
     let (c, a_shape, b_shape) = (dst.shape, a.shape, b.shape);
     assert_eq!(a_shape.cols, b_shape.rows, "inner dimensions differ");
@@ -93,6 +96,11 @@ pub(crate) fn matmul(dst: MatrixMut<'_>, write: Write, a: Matrix<'_>, b: Matrix<
     // SAFETY: the constructors of the views checked that every element lies in its slice and that no two elements of
     // `dst` share a place; the borrows keep `dst` apart from `a` and `b`; the shapes agree.
     unsafe {
+        #[cfg(all(target_os = "macos", feature = "accelerate"))]
+        if let Some(product) = accelerate::Product::new(c, a_shape, b_shape) {
+            let (a, b) = (a.data.as_ptr(), b.data.as_ptr());
+            return product.compute(accelerate::cblas_sgemm, dst.data.as_mut_ptr(), write, a, b);
+        }
         gemm::gemm(
             c.rows,
             c.cols,

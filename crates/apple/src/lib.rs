@@ -22,8 +22,10 @@ mod framework;
 mod iosurface;
 mod kernel;
 mod loaded;
+mod machine;
 mod object;
 
 pub use door::Door;
 pub use engine::{AneEngine, OpenError, Setup};
 pub use framework::{FRAMEWORK, FrameworkError};
+pub use machine::{Machine, available, sub_type};

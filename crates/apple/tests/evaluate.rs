@@ -92,3 +92,13 @@ fn slots_and_compiles_are_counted() {
     drop(kernels);
     assert_eq!((engine.usage().compiles, engine.usage().loaded), (3, 0));
 }
+
+#[test]
+fn the_neural_engine_is_found_and_says_its_kind() {
+    let _world = World::enter();
+    for door in DOORS {
+        ferrane_apple::available(&setup(door)).unwrap();
+        let kind = ferrane_apple::sub_type(&setup(door)).unwrap().unwrap();
+        assert!(kind.to_lowercase().starts_with('h'), "{kind}");
+    }
+}

@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// What to measure
     #[arg(value_parser = benchmarks())]
     benchmark: Benchmark,
-    /// auto, ane, sim or cpu
+    /// auto, ane, ane-client, sim or cpu
     #[arg(long, value_name = "ENGINE", default_value = "auto", value_parser = parse_engine)]
     engine: EngineChoice,
     #[command(flatten)]
@@ -103,7 +103,7 @@ fn report(args: &Args, benchmark: Benchmark) -> Result<Report, Failure> {
         lenient: args.rules.lenient,
         faults: None,
     };
-    let (engine, title) = engine::open(&wanted, || args.profile.or_m4())?;
+    let (engine, title) = engine::open(&wanted, || args.profile.or_default(args.engine))?;
     let effort = Effort { warmup: args.warmup, runs: args.runs, budget };
     let weights = if args.own_weights { ChainWeights::Own } else { ChainWeights::Shared };
     let bench = Bench { engine, title, threads: engine::threads(), weights, effort };

@@ -1,5 +1,7 @@
 //! From `--engine`, `--chip` and what belongs to them to an engine.
 
+pub(crate) mod ane;
+
 use std::io::{self, Write as _};
 use std::num::NonZero;
 use std::sync::Arc;
@@ -11,19 +13,33 @@ use ferrane_train::run::{EngineChoice, Numerics};
 
 use crate::failure::Failure;
 
-/// The engine `auto` stands for on this machine. There is no backend for the real one yet.
+/// The engine `auto` stands for on this machine.
 pub(crate) fn resolve(choice: EngineChoice) -> EngineChoice {
     match choice {
+        EngineChoice::Auto if ane::absent().is_none() => EngineChoice::Ane,
         EngineChoice::Auto => EngineChoice::Sim,
         other => other,
     }
 }
 
-/// Why `auto` is what it is, after the engine's title.
-pub(crate) const WHY_AUTO: &str = "; auto: this version has no backend for a real Neural Engine";
+/// Why `auto` is what it is.
+pub(crate) fn why_auto() -> String {
+    ane::absent().unwrap_or_else(|| "this machine has a Neural Engine".to_owned())
+}
 
-/// Why there is no real engine.
-pub(crate) const WHY_NO_ANE: &str = "this version has no backend for it";
+/// The chip whose profile an engine follows if none is said: the machine's own for the real one, else the M4.
+pub(crate) fn default_chip(engine: EngineChoice) -> Result<&'static str, Failure> {
+    match resolve(engine) {
+        EngineChoice::Ane | EngineChoice::AneClient if ane::absent().is_none() => {
+            ane::chip().ok_or_else(|| {
+                Failure::usage(
+                    "this machine's chip is none that there is a profile of; say the nearest with `chip`",
+                )
+            })
+        }
+        _ => Ok("m4"),
+    }
+}
 
 /// What of the engine a command line or a settings file says.
 pub(crate) struct Wanted<'a> {
@@ -37,6 +53,24 @@ pub(crate) struct Wanted<'a> {
     pub(crate) faults: Option<&'a str>,
 }
 
+impl Wanted<'_> {
+    /// Refuses what has no meaning for `engine`.
+    fn refuse_simulated(&self, engine: EngineChoice, keys: &[&str]) -> Result<(), Failure> {
+        let said = |key: &&str| match *key {
+            "assume" => !self.assume.is_empty(),
+            "lenient" => self.lenient,
+            "faults" => self.faults.is_some(),
+            _ => self.numerics == Numerics::Faithful,
+        };
+        match keys.iter().copied().find(said) {
+            Some(key) => Err(Failure::Usage(format!(
+                "`{key}` is about the simulated engine, and `engine` is {engine}; leave it out, or use sim"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Flags about the rules of a chip.
 #[derive(clap::Args)]
 pub(crate) struct RuleFlags {
@@ -48,29 +82,27 @@ pub(crate) struct RuleFlags {
     pub(crate) lenient: bool,
 }
 
-/// The engine, and a line that says which it is and why. `profile` is what sim follows.
+/// The engine, and a line that says which it is and why. `profile` is what sim and the real engine follow.
 pub(crate) fn open(
     wanted: &Wanted<'_>,
     profile: impl FnOnce() -> Result<Profile, Failure>,
 ) -> Result<(Arc<dyn Engine>, String), Failure> {
-    match resolve(wanted.engine) {
+    let engine = resolve(wanted.engine);
+    match engine {
         EngineChoice::Cpu => {
-            let simulated = [
-                ("assume", !wanted.assume.is_empty()),
-                ("lenient", wanted.lenient),
-                ("faults", wanted.faults.is_some()),
-            ];
-            match simulated.iter().find(|(_, said)| *said) {
-                Some((key, _)) => Err(Failure::Usage(format!(
-                    "`{key}` is about the simulated engine, and `engine` is cpu; leave it out, or use sim"
-                ))),
-                None => Ok((Arc::new(CpuEngine::new(threads())), "cpu (fp32)".to_owned())),
-            }
+            wanted.refuse_simulated(engine, &["assume", "lenient", "faults"])?;
+            Ok((Arc::new(CpuEngine::new(threads())), "cpu (fp32)".to_owned()))
         }
-        EngineChoice::Ane => Err(Failure::Usage(
-            "`engine` ane: this version has no backend for the real Neural Engine yet; use sim or cpu"
-                .to_owned(),
-        )),
+        EngineChoice::Ane | EngineChoice::AneClient => {
+            wanted.refuse_simulated(engine, &["lenient", "faults", "numerics"])?;
+            if let Some(why) = ane::absent() {
+                return Err(Failure::Usage(format!("`engine` {engine}: {why}; use sim or cpu")));
+            }
+            let door = if engine == EngineChoice::Ane { ane::Door::InMemory } else { ane::Door::Client };
+            let ane = ane::open(door, assuming(profile()?, wanted.assume)?).map_err(Failure::failed)?;
+            let title = format!("{engine} (profile {})", ane.profile().name);
+            Ok((Arc::new(Recovering::new(ane)), title))
+        }
         EngineChoice::Sim | EngineChoice::Auto => {
             let plan = match wanted.faults {
                 Some(text) => text.parse().map_err(|error| Failure::Usage(format!("`faults`: {error}")))?,

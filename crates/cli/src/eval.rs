@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// One JSON object on stdout
     #[arg(long)]
     json: bool,
-    /// auto, ane, sim or cpu
+    /// auto, ane, ane-client, sim or cpu
     #[arg(long, value_name = "ENGINE", default_value = "auto", value_parser = parse_engine)]
     engine: EngineChoice,
     #[command(flatten)]
@@ -100,7 +100,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         lenient: args.rules.lenient,
         faults: None,
     };
-    let (engine, title) = engine::open(&wanted, || args.profile.or_m4())?;
+    let (engine, title) = engine::open(&wanted, || args.profile.or_default(args.engine))?;
     let tokens = Tokens { batch: args.batch_size, seq };
     let on = Arc::clone(&engine);
     let mut evaluator = Evaluator::new(on, Weights::new(loaded.parameters), tokens, engine::threads())

@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// Print the logits of the next token as a JSON array, and stop
     #[arg(long)]
     logits: bool,
-    /// auto, ane, sim or cpu
+    /// auto, ane, ane-client, sim or cpu
     #[arg(long, value_name = "ENGINE", default_value = "auto", value_parser = parse_engine)]
     engine: EngineChoice,
     #[command(flatten)]
@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         lenient: args.rules.lenient,
         faults: args.faults.as_deref(),
     };
-    let (engine, _) = engine::open(&wanted, || args.profile.or_m4())?;
+    let (engine, _) = engine::open(&wanted, || args.profile.or_default(args.engine))?;
     let mut generator =
         Generator::new(Arc::clone(&engine), Weights::new(loaded.parameters), engine::threads());
     let done = if args.logits {

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ferrane_engine::Profile;
+use ferrane_train::run::EngineChoice;
 
+use crate::engine::default_chip;
 use crate::failure::Failure;
 
 /// The flags that choose a profile.
@@ -47,6 +49,11 @@ impl Flags {
             (Some(chip), None) => vec!["--chip".into(), chip.into()],
             (None, None) => Vec::new(),
         }
+    }
+
+    /// The profile that was asked for, or the one that `engine` follows.
+    pub(crate) fn or_default(&self, engine: EngineChoice) -> Result<Profile, Failure> {
+        self.given()?.map_or_else(|| built_in(default_chip(engine)?), Ok)
     }
 
     /// The profile that was asked for, or that of the M4.

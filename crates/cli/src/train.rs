@@ -52,7 +52,7 @@ fn start(said: &Said, shown: Shown) -> Result<ExitCode, Failure> {
     let settings = resolve::new_run(&said.given)?;
     let mut engine = open_engine(&settings, settings.profile.as_deref())?;
     if matches!(said.given.engine, None | Some(EngineChoice::Auto)) {
-        engine.title.push_str(engine::WHY_AUTO);
+        engine.title.push_str(&format!("; auto: {}", engine::why_auto()));
     }
     let folder = match &said.given.out {
         Some(out) => RunFolder::create(out, &settings)?,

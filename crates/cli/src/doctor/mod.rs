@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use ferrane_engine::{Figure, Profile, Quirk};
 use serde_json::{Value, json};
 
-use crate::engine::{WHY_NO_ANE, threads};
+use crate::engine::{ane, threads};
 use crate::failure::Failure;
 use crate::profile::Flags;
 
@@ -57,7 +57,10 @@ fn machine(out: &mut impl io::Write) -> io::Result<()> {
     writeln!(out, "machine   {}, {} threads", system(), threads())?;
     writeln!(out, "engines   cpu   plain execution, fp32: available")?;
     writeln!(out, "          sim   a Neural Engine, simulated after a profile: available")?;
-    writeln!(out, "          ane   the Neural Engine: not available, {WHY_NO_ANE}")?;
+    match ane::absent() {
+        None => writeln!(out, "          ane   the Neural Engine: available")?,
+        Some(why) => writeln!(out, "          ane   the Neural Engine: not available, {why}")?,
+    }
     writeln!(out, "probes    {PROBES}")?;
     writeln!(out, "\nprofiles (ferrane doctor --chip NAME):")?;
     for profile in Profile::names().filter_map(|name| Profile::built_in(name).ok()) {
@@ -67,6 +70,7 @@ fn machine(out: &mut impl io::Write) -> io::Result<()> {
 }
 
 fn machine_json() -> Value {
+    let absent = ane::absent();
     let profiles: Vec<Value> = Profile::names()
         .filter_map(|name| Profile::built_in(name).ok())
         .map(|profile| json!({ "name": profile.name, "title": profile.title }))
@@ -76,7 +80,7 @@ fn machine_json() -> Value {
         "engines": [
             { "name": "cpu", "available": true },
             { "name": "sim", "available": true },
-            { "name": "ane", "available": false, "why": WHY_NO_ANE },
+            { "name": "ane", "available": absent.is_none(), "why": absent },
         ],
         "probes": PROBES,
         "profiles": profiles,

@@ -113,7 +113,7 @@ fn open(args: &Probing, flags: &Flags) -> Result<(Arc<dyn Engine>, String), Fail
             let sim = SimEngine::new(profile, threads()).with_numerics(simulated(numerics));
             Ok((Arc::new(sim), title))
         }
-        EngineChoice::Ane => Err(Failure::Usage(
+        EngineChoice::Ane | EngineChoice::AneClient => Err(Failure::Usage(
             "`engine` ane: this version has no backend for the real Neural Engine yet; use sim or cpu".into(),
         )),
     }

@@ -9,17 +9,18 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use ferrane_cpu::{CompileError, Executable, Options};
-use ferrane_engine::{Engine as _, Port, Surface, WeightFiles};
+use ferrane_engine::{Engine, Port, Surface, WeightFiles};
 use ferrane_mil::pass::{flatten_ports, order_ports};
 use ferrane_mil::{DType, Function, Program, TensorType, ValueId, Verified, verify};
 use ferrane_sim::SimEngine;
+use ferrane_train::run::{EngineChoice, Numerics};
 use half::f16;
 
 use super::explain_numerics;
 use super::npy;
 use super::source::{self, LoadError};
 use super::weights::{self, FolderWeights};
-use crate::engine::{RuleFlags, assuming, tell, threads};
+use crate::engine::{self, RuleFlags, Wanted, assuming, tell, threads};
 use crate::failure::Failure;
 use crate::profile::Flags;
 
@@ -65,6 +66,8 @@ enum Which {
     Cpu,
     /// A simulated Neural Engine, with its limits and rules
     Sim,
+    /// This machine's Neural Engine
+    Ane,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -111,13 +114,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 "`numerics` f32: the simulated engine rounds as the real one; use fast or faithful",
             ));
         }
+        (Which::Ane, Some(_)) => {
+            return Err(Failure::usage("`numerics`: the Neural Engine computes as it does; leave it out"));
+        }
         (engine, given) if args.explain_numerics && (engine, given) != (Which::Sim, Some(Keep::Faithful)) => {
             return Err(Failure::usage(
                 "`explain-numerics` tells of faithful numerics; add --engine sim --numerics faithful",
             ));
         }
         (Which::Cpu, None) => Keep::F32,
-        (Which::Sim, None) => Keep::Fast,
+        (Which::Sim | Which::Ane, None) => Keep::Fast,
         (_, Some(numerics)) => numerics,
     };
     if args.engine == Which::Cpu && (args.rules.lenient || !args.rules.assume.is_empty()) {
@@ -150,7 +156,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             if let Some(caveat) = engine.caveat() {
                 writeln!(io::stderr(), "{}: {caveat}", engine.profile().name)?;
             }
-            let (outputs, timing) = on_sim(&program, &weights, &inputs, &engine, times)?;
+            let (outputs, timing) = on_engine(&program, &weights, &inputs, &engine, times)?;
             if args.explain_numerics {
                 let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
                 let rows =
@@ -158,6 +164,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 explain_numerics::show(&rows.map_err(Failure::failed)?, args.json)?;
             }
             (outputs, timing)
+        }
+        Which::Ane => {
+            let wanted = Wanted {
+                engine: EngineChoice::Ane,
+                numerics: Numerics::Fast,
+                assume: &args.rules.assume,
+                lenient: args.rules.lenient,
+                faults: None,
+            };
+            let (engine, _) = engine::open(&wanted, || args.profile.or_default(EngineChoice::Ane))?;
+            on_engine(&program, &weights, &inputs, &*engine, times)?
         }
     };
     if let Some(folder) = &args.out {
@@ -285,11 +302,11 @@ fn on_cpu(
 }
 
 /// Runs the program as the trainer runs kernels: ports shaped as surfaces, in the order the engine binds them.
-fn on_sim(
+fn on_engine(
     program: &Verified,
     files: &FolderWeights,
     inputs: &[Vec<f32>],
-    engine: &SimEngine,
+    engine: &dyn Engine,
     times: u32,
 ) -> Result<(Outputs, Timing), Failure> {
     let declared = program.main();

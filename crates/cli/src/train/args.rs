@@ -125,11 +125,11 @@ pub(crate) struct Given {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) z_loss: Option<f64>,
 
-    /// Where MIL programs run: auto (the Neural Engine where there is one, else sim), ane, sim or cpu [default: auto]
+    /// Where MIL programs run: auto (the Neural Engine where there is one, else sim), ane, ane-client (by its other door), sim or cpu [default: auto]
     #[arg(long, value_name = "ENGINE", value_parser = parse_engine, help_heading = "Engine")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) engine: Option<EngineChoice>,
-    /// The chip whose profile the engine follows [default: m4]
+    /// The chip whose profile the engine follows [default: this machine's with ane, else m4]
     #[arg(long, value_name = "CHIP", help_heading = "Engine")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) chip: Option<String>,

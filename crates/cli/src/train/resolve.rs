@@ -106,6 +106,9 @@ pub(crate) fn new_run(given: &Given) -> Result<RunSettings, Failure> {
     settings.init = given.init.as_deref().map(|folder| absolute(folder, "--init")).transpose()?;
     settings.profile = given.profile.as_deref().map(|file| absolute(file, "--profile")).transpose()?;
     settings.engine = engine::resolve(settings.engine);
+    if given.chip.is_none() {
+        settings.chip = engine::default_chip(settings.engine)?.to_owned();
+    }
     if let Some(path) = settings.source().path() {
         settings.data = utf8(absolute(path, "--data")?)?;
     }

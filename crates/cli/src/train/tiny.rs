@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use ferrane_train::run::{EngineHandle, RunFolder};
+use ferrane_train::run::{EngineChoice, EngineHandle, Numerics, RunFolder};
 use ferrane_train::tiny::{self, TinySettings};
-use toml::{Table, Value};
+use toml::Table;
 
 use super::args::Given;
 use super::resolve::table_of;
@@ -75,12 +75,14 @@ fn settings(base: &TinySettings, given: &Given) -> Result<TinySettings, Failure>
         }
         table.insert(key, value);
     }
-    let engine = table.get("engine").and_then(Value::as_str);
-    if engine == Some("cpu") && given.numerics.is_none() {
-        table.insert("numerics".to_owned(), Value::String("fast".to_owned()));
-    }
     let mut settings: TinySettings = table.try_into().map_err(Failure::usage)?;
     settings.engine = engine::resolve(settings.engine);
+    if settings.engine != EngineChoice::Sim && given.numerics.is_none() {
+        settings.numerics = Numerics::Fast;
+    }
+    if given.chip.is_none() && base.engine == EngineChoice::Auto {
+        settings.chip = engine::default_chip(settings.engine)?.to_owned();
+    }
     settings.validate().map_err(Failure::usage)?;
     Ok(settings)
 }

@@ -155,7 +155,7 @@ impl Session<'_, '_> {
             self.sample()?;
         }
         let (totals, watched) = &self.saturations;
-        if self.settings.numerics == Numerics::Faithful && self.settings.engine != EngineChoice::Cpu {
+        if self.settings.numerics == Numerics::Faithful && self.settings.engine == EngineChoice::Sim {
             (self.host.emit)(Event::Saturations { steps: *watched, ops: totals.all() });
         }
         let compiling = self.compiling();

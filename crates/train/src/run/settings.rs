@@ -146,12 +146,14 @@ pub const LION_BETAS: [f64; 2] = [0.9, 0.99];
 
 /// Which engine a user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum EngineChoice {
     /// The real one where there is one, else the simulated one.
     Auto,
     /// Apple's Neural Engine.
     Ane,
+    /// Apple's Neural Engine, by way of its client.
+    AneClient,
     /// The Neural Engine, simulated.
     Sim,
     /// Plain execution on the CPU.
@@ -455,6 +457,7 @@ impl fmt::Display for EngineChoice {
         f.write_str(match self {
             EngineChoice::Auto => "auto",
             EngineChoice::Ane => "ane",
+            EngineChoice::AneClient => "ane-client",
             EngineChoice::Sim => "sim",
             EngineChoice::Cpu => "cpu",
         })

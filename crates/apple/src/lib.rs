@@ -24,8 +24,12 @@ mod kernel;
 mod loaded;
 mod machine;
 mod object;
+mod power;
+mod qos;
 
 pub use door::Door;
 pub use engine::{AneEngine, OpenError, Setup};
 pub use framework::{FRAMEWORK, FrameworkError};
 pub use machine::{Machine, available, sub_type};
+pub use power::{Energy, PowerMeter};
+pub use qos::favour_this_thread;

@@ -46,6 +46,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    engine::ane::favour_threads();
     let done = match Cli::parse().command {
         Command::Train(args) => train::run(*args),
         Command::Generate(args) => generate::run(args),

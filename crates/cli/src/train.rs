@@ -18,7 +18,7 @@ use ferrane_train::run::{self, Ended, EngineChoice, EngineHandle, Event, Outcome
 pub(crate) use args::Args;
 use args::Telemetry;
 
-use crate::engine;
+use crate::engine::{self, ane::Meter};
 use crate::failure::{Failure, INTERRUPTED};
 use crate::interrupt::Interrupt;
 use crate::profile;
@@ -60,7 +60,8 @@ fn start(said: &Said, shown: Shown) -> Result<ExitCode, Failure> {
     };
     let root = folder.root().to_owned();
     let published = published(shown, &settings, &engine);
-    train(shown, published, &root, |host| run::begin(folder, settings, engine, host))
+    let meter = meter(settings.engine);
+    train(shown, published, meter, &root, |host| run::begin(folder, settings, engine, host))
 }
 
 fn resume(root: &Path, said: &Said, shown: Shown) -> Result<ExitCode, Failure> {
@@ -68,7 +69,8 @@ fn resume(root: &Path, said: &Said, shown: Shown) -> Result<ExitCode, Failure> {
     let settings = resolve::resumed(root, &saved, &said.given)?;
     let engine = open_engine(&settings, folder.profile().as_deref())?;
     let published = published(shown, &settings, &engine);
-    train(shown, published, root, |host| run::resume(folder, settings, engine, host))
+    let meter = meter(settings.engine);
+    train(shown, published, meter, root, |host| run::resume(folder, settings, engine, host))
 }
 
 /// The engine of a run; `own` is the profile of the user's own that it follows, if it does.
@@ -102,10 +104,16 @@ fn published(shown: Shown, settings: &RunSettings, engine: &EngineHandle) -> Opt
     Some(Published::new(settings, peak))
 }
 
+/// A meter of what the chip draws, if it is the one that computes and the system lets us.
+fn meter(engine: EngineChoice) -> Option<Meter> {
+    matches!(engine, EngineChoice::Ane | EngineChoice::AneClient).then(Meter::start).flatten()
+}
+
 /// Trains a model, then says what to do next.
 fn train(
     shown: Shown,
     published: Option<Published>,
+    meter: Option<Meter>,
     root: &Path,
     go: impl FnOnce(run::Host<'_>) -> Result<Outcome, run::RunError>,
 ) -> Result<ExitCode, Failure> {
@@ -117,6 +125,7 @@ fn train(
         Ok(ended)
     })?;
     let mut renderer = Renderer::new(shown.style(), io::stdout(), io::stderr());
+    meter.into_iter().for_each(|meter| renderer.say(&meter.line()));
     outcome.iter().flat_map(next_commands).for_each(|line| renderer.say(&line));
     Ok(code)
 }

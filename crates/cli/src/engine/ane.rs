@@ -11,11 +11,11 @@ pub(crate) enum Door {
     Client,
 }
 
-pub(crate) use system::{absent, chip, open};
+pub(crate) use system::{Meter, absent, chip, favour_threads, open};
 
 #[cfg(target_os = "macos")]
 mod system {
-    use ferrane_apple::{AneEngine, Machine, Setup, available};
+    use ferrane_apple::{AneEngine, Machine, PowerMeter, Setup, available, favour_this_thread};
 
     use super::{Arc, Door, Engine, Profile};
 
@@ -44,6 +44,31 @@ mod system {
         let engine = AneEngine::open(profile, &setup(door)).map_err(|error| error.to_string())?;
         Ok(Arc::new(engine))
     }
+
+    /// Asks for the faster cores for this thread and those that compute.
+    pub(crate) fn favour_threads() {
+        favour_this_thread();
+        // Where the threads are there already, they stay as they are.
+        let _ = rayon::ThreadPoolBuilder::new().start_handler(|_| favour_this_thread()).build_global();
+    }
+
+    /// What the chip draws, where the system tells without asking for a password.
+    pub(crate) struct Meter(PowerMeter);
+
+    impl Meter {
+        pub(crate) fn start() -> Option<Self> {
+            PowerMeter::start().map(Self)
+        }
+
+        /// Ends it, and says what was drawn.
+        pub(crate) fn line(self) -> String {
+            let drawn = self.0.stop();
+            format!(
+                "measured {:.1} J on the Neural Engine, {:.1} J on the CPU in {:.0} s, the whole machine's (powermetrics)",
+                drawn.ane, drawn.cpu, drawn.seconds
+            )
+        }
+    }
 }
 
 #[cfg(not(target_os = "macos"))]
@@ -62,5 +87,21 @@ mod system {
 
     pub(crate) fn open(_door: Door, _profile: Profile) -> Result<Arc<dyn Engine>, String> {
         Err(absent().unwrap_or_default())
+    }
+
+    /// No other system has such.
+    pub(crate) fn favour_threads() {}
+
+    /// There is none.
+    pub(crate) enum Meter {}
+
+    impl Meter {
+        pub(crate) fn start() -> Option<Self> {
+            None
+        }
+
+        pub(crate) fn line(self) -> String {
+            match self {}
+        }
     }
 }

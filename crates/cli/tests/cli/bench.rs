@@ -60,6 +60,9 @@ fn rows_that_fail_say_why_and_nothing_but_failures_is_a_failure() {
         ("bench nothing", "possible values: peak"),
         #[cfg(not(target_os = "macos"))]
         ("bench peak --engine ane", "`engine` ane: a Neural Engine is part of a Mac, and this is"),
+        #[cfg(not(target_os = "macos"))]
+        ("bench peak --engine ane-client", "`engine` ane-client: a Neural Engine is part of a Mac"),
+        ("bench peak --engine ane --lenient", "`lenient` is about the simulated engine, and `engine` is ane"),
     ] {
         let finished = bench.run(line);
         assert_eq!(finished.code, Some(2), "{line}");

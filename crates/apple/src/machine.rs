@@ -1,11 +1,12 @@
 //! What macOS says of the machine, and whether its Neural Engine can be reached.
 #![allow(unsafe_code, reason = "each block says why it is sound")]
 
+use std::ffi::CStr;
+
 use ferrane_engine::Profile;
-use objc2::msg_send;
 use objc2::rc::Retained;
 use objc2::runtime::AnyObject;
-use objc2::sel;
+use objc2::{msg_send, sel};
 use objc2_foundation::NSString;
 
 use crate::Setup;
@@ -58,6 +59,23 @@ pub fn available(setup: &Setup) -> Result<(), FrameworkError> {
     setup.door.open()?;
     Requests::find().map(drop)
 }
+
+/// The framework and the classes of it that are sent messages, by name, and whether each is there.
+pub fn pieces(setup: &Setup) -> Vec<(String, bool)> {
+    let opened = framework::open(&setup.image).is_ok();
+    let classes = CLASSES.map(|name| (name.to_string_lossy().into_owned(), framework::class(name).is_ok()));
+    [("AppleNeuralEngine.framework".to_owned(), opened)].into_iter().chain(classes).collect()
+}
+
+const CLASSES: [&CStr; 7] = [
+    c"_ANEInMemoryModelDescriptor",
+    c"_ANEInMemoryModel",
+    c"_ANEClient",
+    c"_ANEModel",
+    c"_ANERequest",
+    c"_ANEIOSurfaceObject",
+    c"_ANEDeviceInfo",
+];
 
 /// What the framework calls the Neural Engine's kind: `h16g`. None if it does not say.
 ///

@@ -96,6 +96,8 @@ fn slots_and_compiles_are_counted() {
 #[test]
 fn the_neural_engine_is_found_and_says_its_kind() {
     let _world = World::enter();
+    let pieces = ferrane_apple::pieces(&setup(DOORS[0]));
+    assert!(pieces.len() == 8 && pieces.iter().all(|(_, there)| *there), "{pieces:?}");
     for door in DOORS {
         ferrane_apple::available(&setup(door)).unwrap();
         let kind = ferrane_apple::sub_type(&setup(door)).unwrap().unwrap();

@@ -95,11 +95,7 @@ pub(crate) fn open(
         }
         EngineChoice::Ane | EngineChoice::AneClient => {
             wanted.refuse_simulated(engine, &["lenient", "faults", "numerics"])?;
-            if let Some(why) = ane::absent() {
-                return Err(Failure::Usage(format!("`engine` {engine}: {why}; use sim or cpu")));
-            }
-            let door = if engine == EngineChoice::Ane { ane::Door::InMemory } else { ane::Door::Client };
-            let ane = ane::open(door, assuming(profile()?, wanted.assume)?).map_err(Failure::failed)?;
+            let ane = ane::open(engine, assuming(profile()?, wanted.assume)?)?;
             let title = format!("{engine} (profile {})", ane.profile().name);
             Ok((Arc::new(Recovering::new(ane)), title))
         }

@@ -31,12 +31,12 @@ impl Flags {
         }
     }
 
-    /// The TOML text of the profile that was asked for, or one that is that of the M4.
-    pub(crate) fn text(&self) -> Result<String, Failure> {
+    /// The TOML text of the profile that was asked for, or one that is that which `engine` follows.
+    pub(crate) fn text(&self, engine: EngineChoice) -> Result<String, Failure> {
         match &self.profile {
             Some(file) => read_text(file),
             None => {
-                let chip = self.chip.as_deref().unwrap_or("m4");
+                let chip = self.chip.as_deref().map_or_else(|| default_chip(engine), Ok)?;
                 Ok(format!("name = {chip:?}\nextends = {chip:?}\n"))
             }
         }

@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         lenient: args.rules.lenient,
         faults: None,
     };
-    let (engine, title) = engine::open(&wanted, || args.profile.or_m4())?;
+    let (engine, title) = engine::open(&wanted, || args.profile.or_default(args.engine))?;
     if !args.json {
         writeln!(io::stdout(), "{} on {title}, against fp32\n", args.model)?;
     }

@@ -9,15 +9,14 @@ use std::time::Duration;
 use clap::value_parser;
 use ferrane_cpu::CpuEngine;
 use ferrane_doctor::{
-    Dialect, Examination, Examined, NoMachine, Probe, Verdict, child, examine, measured_profile, probe,
-    probes, report,
+    Dialect, Examination, Examined, Probe, Verdict, child, examine, measured_profile, probe, probes, report,
 };
 use ferrane_engine::{Engine, Profile};
 use ferrane_sim::SimEngine;
 use ferrane_train::run::{EngineChoice, Numerics};
 use serde_json::json;
 
-use crate::engine::{resolve, simulated, threads};
+use crate::engine::{ane, resolve, simulated, threads};
 use crate::failure::Failure;
 use crate::files;
 use crate::lines::hanging;
@@ -113,9 +112,11 @@ fn open(args: &Probing, flags: &Flags) -> Result<(Arc<dyn Engine>, String), Fail
             let sim = SimEngine::new(profile, threads()).with_numerics(simulated(numerics));
             Ok((Arc::new(sim), title))
         }
-        EngineChoice::Ane | EngineChoice::AneClient => Err(Failure::Usage(
-            "`engine` ane: this version has no backend for the real Neural Engine yet; use sim or cpu".into(),
-        )),
+        engine @ (EngineChoice::Ane | EngineChoice::AneClient) => {
+            let ane = ane::open(engine, flags.or_default(engine)?)?;
+            let title = format!("{engine} (profile {})", ane.profile().name);
+            Ok((ane, title))
+        }
     }
 }
 
@@ -138,12 +139,12 @@ fn write_files(
     if let Some(path) = &args.out {
         let name = path.file_stem().map_or_else(|| "measured".into(), |stem| stem.to_string_lossy());
         let by = format!("ferrane doctor on {title}");
-        let profile =
-            measured_profile(&flags.text()?, base, &name, &by, examination).map_err(Failure::failed)?;
+        let profile = measured_profile(&flags.text(args.engine())?, base, &name, &by, examination)
+            .map_err(Failure::failed)?;
         files::write(path, profile.as_bytes())?;
     }
     if let Some(path) = &args.report {
-        files::write(path, report(&Err(NoMachine), title, base, examination).as_bytes())?;
+        files::write(path, report(&ane::machine(), title, base, examination).as_bytes())?;
     }
     Ok(())
 }

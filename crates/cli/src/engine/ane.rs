@@ -2,47 +2,60 @@
 
 use std::sync::Arc;
 
+use ferrane_doctor::{Machine, NoMachine};
 use ferrane_engine::{Engine, Profile};
+use ferrane_train::run::EngineChoice;
 
-/// By way of what the engine is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
-    InMemory,
-    Client,
+use crate::failure::Failure;
+
+pub(crate) use system::{Meter, absent, chip, favour_threads, machine};
+
+/// The Neural Engine by the door that `engine` stands for, as it is: nothing it fails to do is tried again.
+pub(crate) fn open(engine: EngineChoice, profile: Profile) -> Result<Arc<dyn Engine>, Failure> {
+    if let Some(why) = absent() {
+        return Err(Failure::Usage(format!("`engine` {engine}: {why}; use sim or cpu")));
+    }
+    system::open(engine, profile).map_err(Failure::Failed)
 }
-
-pub(crate) use system::{Meter, absent, chip, favour_threads, open};
 
 #[cfg(target_os = "macos")]
 mod system {
-    use ferrane_apple::{AneEngine, Machine, PowerMeter, Setup, available, favour_this_thread};
+    use ferrane_apple::{
+        AneEngine, Door, PowerMeter, Setup, available, favour_this_thread, pieces, sub_type,
+    };
 
-    use super::{Arc, Door, Engine, Profile};
-
-    fn setup(door: Door) -> Setup {
-        let door = match door {
-            Door::InMemory => ferrane_apple::Door::InMemory,
-            Door::Client => ferrane_apple::Door::Client,
-        };
-        Setup { door, ..Setup::default() }
-    }
+    use super::{Arc, Engine, EngineChoice, Machine, NoMachine, Profile};
 
     /// Why this machine has none; none if it has one.
     pub(crate) fn absent() -> Option<String> {
         if cfg!(not(target_arch = "aarch64")) {
             return Some("a Neural Engine is part of Apple's own chips, and this is another".to_owned());
         }
-        available(&setup(Door::InMemory)).err().map(|error| error.to_string())
+        available(&Setup::default()).err().map(|error| error.to_string())
     }
 
     /// The name of the profile of this machine's chip.
     pub(crate) fn chip() -> Option<&'static str> {
-        Machine::this().profile()
+        ferrane_apple::Machine::this().profile()
     }
 
-    pub(crate) fn open(door: Door, profile: Profile) -> Result<Arc<dyn Engine>, String> {
-        let engine = AneEngine::open(profile, &setup(door)).map_err(|error| error.to_string())?;
-        Ok(Arc::new(engine))
+    pub(super) fn open(engine: EngineChoice, profile: Profile) -> Result<Arc<dyn Engine>, String> {
+        let door = if engine == EngineChoice::AneClient { Door::Client } else { Door::InMemory };
+        let engine = AneEngine::open(profile, &Setup { door, ..Setup::default() });
+        Ok(Arc::new(engine.map_err(|error| error.to_string())?))
+    }
+
+    /// What this machine tells of itself.
+    pub(crate) fn machine() -> Result<Machine, NoMachine> {
+        let this = ferrane_apple::Machine::this();
+        let setup = Setup::default();
+        Ok(Machine {
+            chip: this.chip.unwrap_or_default(),
+            memory: this.memory.unwrap_or_default(),
+            macos: [this.version, this.build].into_iter().flatten().collect::<Vec<_>>().join(" "),
+            ane_subtype: sub_type(&setup).unwrap_or_default(),
+            framework: pieces(&setup),
+        })
     }
 
     /// Asks for the faster cores for this thread and those that compute.
@@ -64,7 +77,8 @@ mod system {
         pub(crate) fn line(self) -> String {
             let drawn = self.0.stop();
             format!(
-                "measured {:.1} J on the Neural Engine, {:.1} J on the CPU in {:.0} s, the whole machine's (powermetrics)",
+                "measured {:.1} J on the Neural Engine, {:.1} J on the CPU in {:.0} s, the whole machine's \
+                 (powermetrics)",
                 drawn.ane, drawn.cpu, drawn.seconds
             )
         }
@@ -73,7 +87,7 @@ mod system {
 
 #[cfg(not(target_os = "macos"))]
 mod system {
-    use super::{Arc, Door, Engine, Profile};
+    use super::{Arc, Engine, EngineChoice, Machine, NoMachine, Profile};
 
     /// Why this machine has none; none if it has one.
     pub(crate) fn absent() -> Option<String> {
@@ -85,8 +99,13 @@ mod system {
         None
     }
 
-    pub(crate) fn open(_door: Door, _profile: Profile) -> Result<Arc<dyn Engine>, String> {
+    pub(super) fn open(_engine: EngineChoice, _profile: Profile) -> Result<Arc<dyn Engine>, String> {
         Err(absent().unwrap_or_default())
+    }
+
+    /// Nobody else is asked.
+    pub(crate) fn machine() -> Result<Machine, NoMachine> {
+        Err(NoMachine)
     }
 
     /// No other system has such.

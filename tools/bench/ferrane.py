@@ -1,5 +1,5 @@
 """Runs the `ferrane` binary: steps, generated tokens, products."""
-import array, itertools, json, pathlib, random, re, struct, time
+import array, itertools, json, pathlib, random, re, shutil, struct, time
 
 from processes import Failed, ended, run, start
 
@@ -27,15 +27,18 @@ class Ferrane:
         """A run from random weights, and its folder. `shape` changes the model's."""
         out = self.new("run")
         settings = self.new("settings").with_suffix(".toml")
-        settings.write_text("".join(["[shape]\n", *(f"{key} = {value}\n" for key, value in shape)]))
-        return [self.binary, "train", settings, "--model", model, "--data", self.data(vocab), "--steps", steps,
+        # The model is in the file too: a file's shape is of the file's model.
+        settings.write_text("".join([f'model = "{model}"\n[shape]\n', *(f"{key} = {value}\n" for key, value in shape)]))
+        return [self.binary, "train", settings, "--data", self.data(vocab), "--steps", steps,
                 "--seq", seq, "--batch-size", batch, "--engine", engine, "--out", out, "--checkpoint-every", 0], out
 
     def step_times(self, *args, **kwargs):
         """Milliseconds of each step of a run, and peak memory in GB."""
         command, out = self.train_command(*args, **kwargs)
         gb = run([*command, "--quiet"]).gb
-        return [json.loads(line)["step_ms"] for line in (out / "metrics.jsonl").read_text().splitlines()], gb
+        lines = (out / "metrics.jsonl").read_text().splitlines()
+        shutil.rmtree(out)  # a large model's checkpoint takes gigabytes
+        return [json.loads(line)["step_ms"] for line in lines], gb
 
     def generate_command(self, folder, tokens, engine="cpu", prompt=("--prompt-tokens", 1)):
         return [self.binary, "generate", "--model", folder, *prompt, "--max-tokens", tokens, "--temperature", 0,

@@ -1,5 +1,5 @@
 """How long a user waits: for the first token, for the first step."""
-import json, time
+import json, shutil, time
 from statistics import median
 
 from ferrane import streamed
@@ -37,13 +37,14 @@ def first_token(ferrane, folder):
 
 
 def first_step(ferrane):
-    command, _ = ferrane.train_command(MODEL, MODELS[MODEL].vocab, 1, 1, SEQ)
+    command, out = ferrane.train_command(MODEL, MODELS[MODEL].vocab, 1, 1, SEQ)
     begin = time.perf_counter()
     child, when = start([*command, "--json"]), None
     for line in child.stdout:
         if when is None and json.loads(line)["event"] == "step":
             when = 1e3 * (time.perf_counter() - begin)
     ended(child)
+    shutil.rmtree(out)
     if when is None:
         raise Failed("no step was told of")
     return when

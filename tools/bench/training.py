@@ -28,7 +28,7 @@ def measure(tables, ferrane, python, rust, options):
             for number in range(options.rounds):
                 tell(f"{model}, batch {batch}, round {number + 1} of {options.rounds}")
                 cell.round(everyone, number, options)
-                cell.probe(ferrane, python)
+                cell.probe(ferrane, python, options.peers)
             rows += cell.rows(everyone)
             notes.append(cell.gemm_note())
             cell.add_bars(tables)
@@ -66,12 +66,14 @@ class Cell:
         first = {c.name: self.rounds[c.name][0].ms for c in everyone if c.is_peer and c.name in self.rounds}
         return first[contender.name] > HOPELESS * min(first.values())
 
-    def probe(self, ferrane, python):
-        """Rates of a large product by everybody who may be the best at it."""
+    def probe(self, ferrane, python, peers):
+        """Rates of a large product by everybody who may be the best at it and is there: nothing is installed for this alone."""
         def by_library(name):
             interpreter = python.having("numpy", name)
             return float(run([interpreter, PEERS / "products.py", name, GEMM_SIZE, GEMM_REPEATS]).out)
-        probes = {name: lambda name=name: by_library(name) for name in ("torch", "numpy", "jax")}
+        libraries = [library for library, peer in (("torch", "pytorch"), ("jax", "jax"), ("numpy", None))
+                     if peer is None or any(name.startswith(peer) for name in peers)]
+        probes = {name: lambda name=name: by_library(name) for name in libraries}
         probes["ferrane"] = lambda: ferrane.product_rate(GEMM_SIZE, GEMM_REPEATS)
         for name, probe in probes.items():
             try:

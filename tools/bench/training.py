@@ -71,8 +71,9 @@ class Cell:
         def by_library(name):
             interpreter = python.having("numpy", name)
             return float(run([interpreter, PEERS / "products.py", name, GEMM_SIZE, GEMM_REPEATS]).out)
-        libraries = [library for library, peer in (("torch", "pytorch"), ("jax", "jax"), ("numpy", None))
-                     if peer is None or any(name.startswith(peer) for name in peers)]
+        pytorch, jax = {"pytorch", "pytorch-compile"}, {"jax"}
+        libraries = [library for library, users in (("torch", pytorch), ("jax", jax), ("numpy", pytorch | jax))
+                     if users & set(peers)]
         probes = {name: lambda name=name: by_library(name) for name in libraries}
         probes["ferrane"] = lambda: ferrane.product_rate(GEMM_SIZE, GEMM_REPEATS)
         for name, probe in probes.items():

@@ -83,9 +83,10 @@ const char *ferrane_last_error(void);
  * gave none. */
 uint32_t ferrane_last_code(void);
 
-/* Opens an engine. name is "cpu", "sim", "sim:faithful" (the chip's own arithmetic), "ane" or "auto" (what is
- * best here). chip names the chip that is simulated, such as "m4"; null is the default. Free the engine with
- * ferrane_engine_free. name and chip are C strings or null, and engine points to memory for a handle. */
+/* Opens an engine. name is "cpu", "sim", "sim:faithful" (the chip's own arithmetic), "ane" or "auto" (ane
+ * where there is one, else sim). chip names the chip that is simulated or present, such as "m4"; null is the
+ * default. Free the engine with ferrane_engine_free. name and chip are C strings or null, and engine points
+ * to memory for a handle. */
 ferrane_status ferrane_engine_open(const char *name, const char *chip, ferrane_engine **engine);
 
 /* Frees an engine. Its kernels and surfaces stay good. Null is no error. */

@@ -69,8 +69,8 @@ pub extern "C" fn ferrane_last_code() -> u32 {
     outcome::last_code()
 }
 
-/// Opens an engine. `name` is "cpu", "sim", "sim:faithful" (the chip's own arithmetic), "ane" or "auto" (what is best here). `chip`
-/// names the chip that is simulated, such as "m4"; null is the default. Free the engine with ferrane_engine_free.
+/// Opens an engine. `name` is "cpu", "sim", "sim:faithful" (the chip's own arithmetic), "ane" or "auto" (ane where there
+/// is one, else sim). `chip` names the chip that is simulated or present, such as "m4"; null is the default. Free the engine with ferrane_engine_free.
 ///
 /// # Safety
 /// `name` and `chip` are C strings or null, and `engine` points to memory for a handle.
@@ -99,17 +99,34 @@ fn open(name: &str, chip: Option<&str>) -> Result<Arc<dyn Engine>, Failure> {
     match name {
         "cpu" if chip.is_some() => Err(Failure::argument("engine cpu is no chip: `chip` must be null")),
         "cpu" => Ok(Arc::new(CpuEngine::new(threads))),
+        "auto" if chip.is_none() => ane(None).or_else(|_| simulated(Numerics::Fast)),
         "sim" | "auto" => simulated(Numerics::Fast),
         "sim:faithful" => simulated(Numerics::Faithful),
-        "ane" => Err(Failure::new(
-            Status::NotAvailable,
-            "engine ane: this build reaches no Neural Engine; use sim or cpu",
-        )),
+        "ane" => ane(chip),
         _ => Err(Failure::new(
             Status::NotAvailable,
             format!("there is no engine `{name}`; there are auto, ane, sim, sim:faithful, cpu"),
         )),
     }
+}
+
+/// The real Neural Engine, by the in-memory door.
+#[cfg(target_os = "macos")]
+fn ane(chip: Option<&str>) -> Result<Arc<dyn Engine>, Failure> {
+    use ferrane_apple::{AneEngine, Machine, Setup};
+    let absent = |error: String| Failure::new(Status::NotAvailable, format!("engine ane: {error}"));
+    let chip = chip.or_else(|| Machine::this().profile()).unwrap_or("m4");
+    let profile = Profile::built_in(chip).map_err(|error| absent(error.to_string()))?;
+    let engine = AneEngine::open(profile, &Setup::default()).map_err(|error| absent(error.to_string()))?;
+    Ok(Arc::new(engine))
+}
+
+/// Elsewhere there is none.
+#[cfg(not(target_os = "macos"))]
+fn ane(_chip: Option<&str>) -> Result<Arc<dyn Engine>, Failure> {
+    let system = std::env::consts::OS;
+    let why = format!("engine ane: a Neural Engine is part of a Mac, and this is {system}; use sim or cpu");
+    Err(Failure::new(Status::NotAvailable, why))
 }
 
 /// Frees an engine. Its kernels and surfaces stay good. Null is no error.

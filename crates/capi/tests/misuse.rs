@@ -95,6 +95,12 @@ fn null_pointers_and_wrong_sizes_are_refused() {
         let status = ferrane_engine_open(c"sim".as_ptr(), c"m99".as_ptr(), &raw mut other);
         refused(status, Status::NotAvailable, "no profile `m99`");
         assert!(other.is_null());
+        #[cfg(not(target_os = "macos"))]
+        refused(
+            ferrane_engine_open(c"ane".as_ptr(), null(), &raw mut other),
+            Status::NotAvailable,
+            "part of a Mac",
+        );
         refused(ferrane_surface_write(a, values.as_ptr(), 127), Status::InvalidArgument, "has 128 elements");
         refused(ferrane_surface_write(a, null(), 128), Status::InvalidArgument, "`values` is null");
         refused(

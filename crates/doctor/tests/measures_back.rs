@@ -273,6 +273,21 @@ fn changed_figures_are_seen() {
 }
 
 #[test]
+fn quirks_of_one_chip_are_found_on_it_and_written_for_another() {
+    let m1 = Profile::built_in("m1").unwrap();
+    let examination = examination(&m1, &[probe("topk").unwrap()]);
+    // The M4's profile has no such quirk: it is written with what it is about.
+    let m4 = Profile::built_in("m4").unwrap();
+    let text = "name = \"x\"\nextends = \"m4\"\n";
+    let text = measured_profile(text, &m4, "mine", "a test", &examination).unwrap();
+    let measured = Profile::parse("mine", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let quirk = measured.quirk("topk").unwrap();
+    assert_eq!((&quirk.what, &quirk.ops), (&m1.quirks["topk"].what, &vec!["topk".to_owned()]));
+    assert_eq!(measured.dialect.opset.value.name(), "ios16");
+    assert!(measured.dialect.opset.contradicted_by.as_ref().unwrap().contains("ios18"));
+}
+
+#[test]
 fn limits_that_are_not_met_are_not_claimed() {
     let mut profile = Profile::built_in("m4").unwrap();
     profile.assume("slots").unwrap();

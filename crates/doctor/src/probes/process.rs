@@ -3,7 +3,7 @@
 use ferrane_engine::WeightFiles;
 use ferrane_mil::Verified;
 
-use crate::finding::{Found, Trouble};
+use crate::finding::{Found, Measured, Sharpness, Trouble};
 use crate::rig::{Compiling, Loaded, Mil, Rig, SAFE, blob, constant, conv, diagonal, port, weight};
 use crate::search::Limit;
 
@@ -51,8 +51,8 @@ pub(super) fn slots(rig: &Rig) -> Result<Found, Trouble> {
         Ok(_) => Err(Trouble::Unclear(format!(
             "{most} programs are held; dropping one makes no room, and dropping all does: {refusal}"
         ))),
-        Err(_) => Ok(Limit::Beyond(most)
-            .finding("limits.slots")
+        Err(_) => Ok(Found::default()
+            .with("limits.slots", Measured::Count(most), Sharpness::AtLeast)
             .note("the process can compile no more, and had room for them all (see compiles)")),
     }
 }

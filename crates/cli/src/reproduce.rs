@@ -23,7 +23,7 @@ use crate::train::args::parse_engine;
 /// and said to be.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A folder for report.html, reproduce.json and the run of the small network
+    /// A folder for report.html, its pictures, reproduce.json and the run of the small network
     #[arg(long, value_name = "DIR", default_value = "reproduction")]
     out: PathBuf,
     /// auto, ane, sim or cpu
@@ -62,6 +62,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let report = report.map_err(Failure::failed)?;
     let page = report.to_html().map_err(Failure::failed)?;
     files::write(&args.out.join(PAGE), page.as_bytes())?;
+    for step in &report.steps {
+        if let Some(figure) = &step.figure {
+            let svg = figure.chart.to_svg().map_err(Failure::failed)?;
+            files::write(&args.out.join(format!("{}.svg", step.id)), svg.as_bytes())?;
+        }
+    }
     let figures = serde_json::to_string_pretty(&report).map_err(Failure::failed)? + "\n";
     files::write(&args.out.join(FIGURES), figures.as_bytes())?;
     io::stdout().write_all(ending(&report, &args.out).as_bytes())?;

@@ -105,6 +105,10 @@ fn a_step_is_modelled_kernel_by_kernel() {
     assert_eq!(value(&report, "stories110m 256 tokens", Metric::Dispatches), 72.0);
     assert!(value(&report, "stories110m 256 tokens", Metric::EngineMs) > 5.0);
     assert!(value(&report, "stories110m 256 tokens", Metric::Mj) > 0.0);
+    let there = published(Benchmark::Train, "m4").unwrap();
+    assert_eq!(report.common_metric(&there), Some(Metric::ForwardMs));
+    let forward = value(&report, "stories110m 256 tokens baked", Metric::ForwardMs);
+    assert!((forward / 9.6 - 1.0).abs() < 0.15, "{forward}");
 }
 
 #[test]

@@ -39,6 +39,7 @@ fn every_claim_is_answered_and_says_how(report: &Reproduction) {
         ("header-512", Verdict::Agrees, How::Simulated),
         ("header-256", Verdict::Agrees, How::Simulated),
         ("restart-2", Verdict::Agrees, How::Counted),
+        ("compiles", Verdict::Agrees, How::Counted),
         ("wall", Verdict::NotCompared, How::Measured),
         ("parameters", Verdict::Agrees, How::Counted),
         ("kernels", Verdict::Agrees, How::Counted),

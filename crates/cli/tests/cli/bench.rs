@@ -69,3 +69,8 @@ fn rows_that_fail_say_why_and_nothing_but_failures_is_a_failure() {
         assert!(finished.stderr.contains(message), "{line}: {}", finished.stderr);
     }
 }
+
+#[test]
+fn the_page_shows_what_the_commands_print() {
+    Bench::new().check_page("benchmarks.md", &["bench-peak.svg"]);
+}

@@ -1,8 +1,5 @@
 //! `ferrane plan` as a user runs it.
 
-use std::fs;
-use std::path::Path;
-
 use serde_json::Value;
 
 use crate::support::Bench;
@@ -96,33 +93,7 @@ fn wrong_inputs_end_with_2_and_say_what_would_be_right() {
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
 }
 
-/// Every block of `docs/planner.md` that shows a command shows what it prints, and every picture what it draws. With
-/// `UPDATE_DOCS` set, the page is brought up to date in place of being checked.
 #[test]
 fn the_page_shows_what_the_commands_print() {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-    let page = fs::read_to_string(docs.join("planner.md")).unwrap();
-    let bench = Bench::new();
-    let mut shown = String::new();
-    let mut rest = page.as_str();
-    const BLOCK: &str = "```text\n$ ferrane ";
-    while let Some(start) = rest.find(BLOCK) {
-        let (before, block) = rest.split_at(start + BLOCK.len());
-        let (line, after) = block.split_once('\n').unwrap();
-        shown.push_str(before);
-        shown.push_str(&format!("{line}\n{}", bench.ok(line).stdout));
-        rest = &after[after.find("```\n").unwrap()..];
-    }
-    shown.push_str(rest);
-    let picture = docs.join("planner-uplink.svg");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(docs.join("planner.md"), &shown).unwrap();
-        fs::write(picture, bench.read("docs/planner-uplink.svg")).unwrap();
-        return;
-    }
-    assert!(page == shown, "docs/planner.md is out of date: run this test with UPDATE_DOCS=1");
-    assert!(
-        fs::read(picture).unwrap() == bench.read("docs/planner-uplink.svg"),
-        "the picture is out of date"
-    );
+    Bench::new().check_page("planner.md", &["planner-uplink.svg"]);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::Bench;
+use crate::support::{Bench, check_doc, docs};
 
 #[test]
 fn the_write_up_is_reproduced_with_restarts_into_a_page_and_figures() {
@@ -13,6 +13,21 @@ fn the_write_up_is_reproduced_with_restarts_into_a_page_and_figures() {
     assert!(shown.contains("differs: Power at that rate: published 2.80 W"), "{shown}");
     assert!(shown.contains("0 failed\nrep/report.html\nrep/reproduce.json\n"), "{shown}");
     assert!(bench.text("rep/report.html").contains("on sim (m4-max, fast)"));
+
+    // docs/reproduction.md tells what differs as it is told here, and shows the pictures.
+    let page = std::fs::read_to_string(docs().join("reproduction.md")).unwrap();
+    for told in shown.split("  differs: ").skip(1) {
+        let told: Vec<&str> = told
+            .lines()
+            .enumerate()
+            .take_while(|(i, line)| *i == 0 || line.starts_with("    "))
+            .map(|(_, l)| l)
+            .collect();
+        let told = told.join("\n");
+        assert!(page.contains(&told), "docs/reproduction.md does not say: {told}");
+    }
+    check_doc("reproduction-peak.svg", &bench.read("rep/peak.svg"));
+    check_doc("reproduction-tiny.svg", &bench.read("rep/tiny.svg"));
 
     let report: Value = serde_json::from_str(&bench.text("rep/reproduce.json")).unwrap();
     assert_eq!(report["modelled"], true);

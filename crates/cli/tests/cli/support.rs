@@ -90,6 +90,25 @@ impl Bench {
         Running { child, events, errors }
     }
 
+    /// Every block of a page of `docs` that shows a command shows what it prints, and every picture what it draws. With
+    /// `UPDATE_DOCS` set, the page is brought up to date in place of being checked.
+    pub(crate) fn check_page(&self, name: &str, pictures: &[&str]) {
+        const BLOCK: &str = "```text\n$ ferrane ";
+        let page = std::fs::read_to_string(docs().join(name)).unwrap();
+        let mut shown = String::new();
+        let mut rest = page.as_str();
+        while let Some(start) = rest.find(BLOCK) {
+            let (before, block) = rest.split_at(start + BLOCK.len());
+            let (line, after) = block.split_once('\n').unwrap();
+            shown.push_str(before);
+            shown.push_str(&format!("{line}\n{}", self.ok(line).stdout));
+            rest = &after[after.find("```\n").unwrap()..];
+        }
+        shown.push_str(rest);
+        check_doc(name, shown.as_bytes());
+        pictures.iter().for_each(|picture| check_doc(picture, &self.read(&format!("docs/{picture}"))));
+    }
+
     /// The step numbers of a run's metrics.
     pub(crate) fn steps(&self, run: &str) -> Vec<u64> {
         let lines = self.text(&format!("{run}/metrics.jsonl"));
@@ -102,6 +121,21 @@ impl Bench {
     /// Names in a folder, sorted.
     pub(crate) fn names(&self, folder: &str) -> Vec<String> {
         names(&self.path(folder))
+    }
+}
+
+pub(crate) fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
+}
+
+/// A file of `docs` holds this; with `UPDATE_DOCS` set, it is made to.
+pub(crate) fn check_doc(name: &str, expected: &[u8]) {
+    let path = docs().join(name);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, expected).unwrap();
+    } else {
+        let same = std::fs::read(path).unwrap() == expected;
+        assert!(same, "docs/{name} is out of date: run this test with UPDATE_DOCS=1");
     }
 }
 

@@ -130,7 +130,9 @@ impl Bench {
                 COMPILE.iter().for_each(|&(depth, channels)| add(self.compile(depth, channels)))
             }
             Benchmark::Qos => QOS.iter().for_each(|class| add(self.qos(*class))),
-            Benchmark::Train => models::TRAIN.iter().for_each(|preset| add(self.train(*preset))),
+            Benchmark::Train => {
+                models::TRAIN.iter().for_each(|preset| self.train(*preset).into_iter().for_each(&mut add))
+            }
             Benchmark::Generate => models::GENERATE.iter().for_each(|preset| add(self.generate(*preset))),
         }
         Report {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ferrane_model::plan::{Plan, PlanKind};
 use ferrane_model::stage::Tokens;
 use ferrane_model::{Parameters, Preset};
-use ferrane_runtime::cost::plan_cost;
+use ferrane_runtime::cost::{Phase, plan_cost};
 use ferrane_runtime::{Generator, TrainingModel, Weights, WeightsMode, Write};
 
 use super::measure::text;
@@ -26,10 +26,18 @@ const PROMPT: usize = 64;
 type Values = Vec<(Metric, f64)>;
 
 impl Bench {
-    pub(super) fn train(&self, preset: Preset) -> Row {
-        let found =
-            if self.engine.clock().is_some() { self.modelled_step(preset) } else { self.step(preset) };
-        Row::new(format!("{} {STEP_TOKENS} tokens", preset.name()), found)
+    /// Where times are modelled, weights compiled into the kernels are a row of their own: as published of the last model.
+    pub(super) fn train(&self, preset: Preset) -> Vec<Row> {
+        let name = format!("{} {STEP_TOKENS} tokens", preset.name());
+        if self.engine.clock().is_none() {
+            return vec![Row::new(name, self.step(preset))];
+        }
+        let mut rows = vec![Row::new(&*name, self.modelled_step(preset, WeightsMode::Streamed))];
+        if preset == Preset::Stories110M {
+            let baked = self.modelled_step(preset, WeightsMode::Baked);
+            rows.push(Row::new(format!("{name} baked"), baked));
+        }
+        rows
     }
 
     /// Forward, loss, backward and weight gradients, by the clock.
@@ -54,15 +62,16 @@ impl Bench {
     }
 
     /// The engine's part by the cost model.
-    fn modelled_step(&self, preset: Preset) -> Result<Values, String> {
+    fn modelled_step(&self, preset: Preset, mode: WeightsMode) -> Result<Values, String> {
         let config = preset.config();
         let tokens = Tokens { batch: 1, seq: STEP_TOKENS };
         let plan = Plan::new(PlanKind::Six, &config, tokens).map_err(text)?;
         let profile = self.engine.profile();
-        let cost = plan_cost(&plan, &config, profile, WeightsMode::Streamed).map_err(text)?;
+        let cost = plan_cost(&plan, &config, profile, mode).map_err(text)?;
         Ok(vec![
             (Metric::Dispatches, cost.dispatches() as f64),
             (Metric::EngineMs, cost.seconds() * 1e3),
+            (Metric::ForwardMs, cost.phase_seconds(Phase::Forward) * 1e3),
             (Metric::Tflops, cost.flops() / cost.seconds() / 1e12),
             (Metric::OfPeak, cost.of_peak()),
             (Metric::Mj, cost.joules() * 1e3),

@@ -95,6 +95,8 @@ pub enum Metric {
     Spread,
     /// Time on the engine, in milliseconds.
     EngineMs,
+    /// Time on the engine of the forward pass alone, in milliseconds.
+    ForwardMs,
     /// Rate, in TFLOPS.
     Tflops,
     /// Rate as part of the chip's best published one.
@@ -127,6 +129,7 @@ impl Metric {
             Metric::Ms => "ms",
             Metric::Spread => "spread",
             Metric::EngineMs => "engine ms",
+            Metric::ForwardMs => "forward ms",
             Metric::Tflops => "TFLOPS",
             Metric::OfPeak => "of peak",
             Metric::GflopsPerMb => "GFLOPS/MB",
@@ -191,11 +194,12 @@ impl Report {
 
     /// The metric two reports of this benchmark are compared by: the first that both have in a row of the same name.
     pub fn common_metric(&self, other: &Report) -> Option<Metric> {
-        const PREFERRED: [Metric; 6] = [
+        const PREFERRED: [Metric; 7] = [
             Metric::Tflops,
             Metric::TokensPerS,
             Metric::CompileMs,
             Metric::EngineMs,
+            Metric::ForwardMs,
             Metric::Ms,
             Metric::FirstMs,
         ];
@@ -204,7 +208,8 @@ impl Report {
             .find(|metric| self.beside(other, *metric).any(|(_, a, b)| a.is_some() && b.is_some()))
     }
 
-    /// The values of one metric in the rows that both reports have, by configuration.
+    /// The values of one metric in the rows that both reports have, by configuration; none where a row failed. Rows that say
+    /// something else are left out.
     pub fn beside<'a>(
         &'a self,
         other: &'a Report,
@@ -212,6 +217,10 @@ impl Report {
     ) -> impl Iterator<Item = (&'a str, Option<f64>, Option<f64>)> {
         self.rows.iter().filter_map(move |row| {
             let there = other.rows.iter().find(|there| there.config == row.config)?;
+            let speaks = |row: &Row| row.values.contains_key(&metric) || row.failure.is_some();
+            if !speaks(row) || !speaks(there) {
+                return None;
+            }
             let value = |row: &Row| row.values.get(&metric).copied();
             Some((row.config.as_str(), value(row), value(there)))
         })
@@ -257,6 +266,8 @@ mod tests {
         let here = report();
         let rows: Vec<_> = other.beside(&here, Metric::Ms).collect();
         assert_eq!(rows, [("a", Some(0.5), Some(0.5)), ("b", None, None)]);
+        let rates: Vec<_> = other.beside(&here, Metric::Tflops).collect();
+        assert_eq!(rates, [("b", None, None)], "the other's `a` has no rate, and did not fail");
     }
 
     #[test]

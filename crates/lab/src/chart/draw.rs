@@ -105,7 +105,7 @@ fn draw(chart: &Chart, area: &Canvas<'_>) -> Drawn {
     let mut panel = ChartBuilder::on(&area)
         .margin(14)
         .margin_top(8)
-        .x_label_area_size(44)
+        .x_label_area_size(if chart.x.label.is_empty() { 24 } else { 44 })
         .y_label_area_size(76)
         .build_cartesian_2d(x, y)?;
     panel

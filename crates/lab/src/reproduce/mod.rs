@@ -85,9 +85,9 @@ pub struct Step {
     pub rows: Vec<Row>,
     /// Wall time here, in seconds.
     pub seconds: f64,
-    /// Pictures.
+    /// What can be drawn of it.
     #[serde(skip)]
-    pub figures: Vec<Figure>,
+    pub figure: Option<Figure>,
 }
 
 /// A picture.
@@ -122,13 +122,13 @@ impl Setup<'_> {
                 other_chip = (profile.name != script.chip).then(|| profile.title.clone());
                 self.experiment(&part.id, &bench)
             });
-            let (findings, figures) = match done {
+            let (findings, figure) = match done {
                 Ok(done) => done,
-                Err(reason) => (Findings::all_failed(&part.claims, &reason), Vec::new()),
+                Err(reason) => (Findings::all_failed(&part.claims, &reason), None),
             };
             let rows = part.claims.iter().map(|claim| findings.row(claim)).collect();
             let seconds = begun.elapsed().as_secs_f64();
-            let step = Step { id: part.id, title: part.title, about: part.about, rows, seconds, figures };
+            let step = Step { id: part.id, title: part.title, about: part.about, rows, seconds, figure };
             told(&step);
             steps.push(step);
         }
@@ -143,7 +143,7 @@ impl Setup<'_> {
         })
     }
 
-    fn experiment(&self, id: &str, bench: &Bench) -> Result<(Findings, Vec<Figure>), String> {
+    fn experiment(&self, id: &str, bench: &Bench) -> Result<(Findings, Option<Figure>), String> {
         match id {
             "peak" => peak::run(bench),
             "tiny" => tiny::run(bench, self.demonstration),

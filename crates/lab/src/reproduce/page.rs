@@ -2,7 +2,7 @@
 
 use super::outcome::{How, Row, Verdict};
 use super::{Fact, Figure, Reproduction, Step};
-use crate::chart::{ChartError, to_svg};
+use crate::chart::ChartError;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -40,8 +40,8 @@ fn head(report: &Reproduction) -> String {
     let (text, on) = (escaped(&report.text), escaped(&report.on));
     let modelled = report.modelled.then(|| {
         "<p class=\"caveat\"><strong>Nothing here was measured on a Neural Engine.</strong> Times and energy are modelled from \
-         published figures of the chip, some of them the claims below. What is computed, counted or refused is what the simulated \
-         engine does.</p>\n"
+         published figures of the chip, some of them the claims below. What is computed or refused is what the simulated engine \
+         does, by rules that were published, too.</p>\n"
             .to_owned()
     });
     let other_chip = report.other_chip.as_ref().map(|chip| {
@@ -78,19 +78,19 @@ fn environment(facts: &[Fact]) -> String {
 
 /// `usual` is the source that is not named again with each claim.
 fn experiment(step: &Step, number: usize, usual: &str) -> Result<String, ChartError> {
-    let Step { id, title, about, rows, seconds, figures } = step;
+    let Step { id, title, about, rows, seconds, figure } = step;
     let (title, about) = (escaped(title), escaped(about));
-    let figures = figures.iter().map(picture).collect::<Result<String, _>>()?;
+    let figure = figure.as_ref().map(picture).transpose()?.unwrap_or_default();
     let rows: String = rows.iter().map(|row| claim(row, usual)).collect();
     Ok(format!(
-        "<section id=\"{id}\">\n<h2><span>{number}</span> {title}</h2>\n<p>{about}</p>\n{figures}<table class=\"claims\">\n\
+        "<section id=\"{id}\">\n<h2><span>{number}</span> {title}</h2>\n<p>{about}</p>\n{figure}<table class=\"claims\">\n\
          <thead><tr><th>claim</th><th>published</th><th>here</th><th>here / published</th><th>how</th><th>verdict</th></tr></thead>\n\
          <tbody>\n{rows}</tbody>\n</table>\n<p class=\"took\">This took {seconds:.1} s here.</p>\n</section>\n"
     ))
 }
 
 fn picture(figure: &Figure) -> Result<String, ChartError> {
-    let svg = to_svg(std::slice::from_ref(&figure.chart))?;
+    let svg = figure.chart.to_svg()?;
     let caption = escaped(&figure.caption);
     Ok(format!("<figure>\n<div class=\"chart\">{svg}</div>\n<figcaption>{caption}</figcaption>\n</figure>\n"))
 }

@@ -10,7 +10,7 @@ use crate::bench::measure::text;
 use crate::bench::programs::{Arithmetic, Chain, SMALLEST};
 use crate::bench::{Bench, Benchmark, ChainWeights, Metric, Report, Row};
 
-pub(super) fn run(bench: &Bench) -> Result<(Findings, Vec<Figure>), String> {
+pub(super) fn run(bench: &Bench) -> Result<(Findings, Option<Figure>), String> {
     let mut findings = Findings::default();
     let sram = bench.run(Benchmark::Sram, |_| ());
     peak::of_table(&mut findings, bench, &sram, Benchmark::Sram);
@@ -33,7 +33,7 @@ pub(super) fn run(bench: &Bench) -> Result<(Findings, Vec<Figure>), String> {
         ),
         Err(reason) => findings.result("compile-limit", Err(reason), how),
     }
-    Ok((findings, Vec::new()))
+    Ok((findings, None))
 }
 
 /// What follows from the smallest programs and from int8 against fp16.

@@ -20,7 +20,7 @@ const TOKENS: Tokens = Tokens { batch: 1, seq: 256 };
 /// Programs that the published trainer lets a process compile.
 const BUDGET: usize = 100;
 
-pub(super) fn run(bench: &Bench, quick: bool) -> Result<(Findings, Vec<Figure>), String> {
+pub(super) fn run(bench: &Bench, quick: bool) -> Result<(Findings, Option<Figure>), String> {
     let config = Preset::Stories110M.config();
     let plan = Plan::new(PlanKind::Six, &config, TOKENS).map_err(text)?;
     let mut findings = Findings::default();
@@ -50,7 +50,7 @@ pub(super) fn run(bench: &Bench, quick: bool) -> Result<(Findings, Vec<Figure>),
             Err(reason) => findings.apart(id, None, reason.clone()),
         }
     }
-    Ok((findings, Vec::new()))
+    Ok((findings, None))
 }
 
 /// What needs no engine.

@@ -20,7 +20,7 @@ const LOGGED: [usize; 9] = [0, 200, 400, 479, 780, 880, 959, 1840, 1990];
 pub(super) fn run(
     bench: &Bench,
     demonstration: &dyn Fn() -> Result<PathBuf, String>,
-) -> Result<(Findings, Vec<Figure>), String> {
+) -> Result<(Findings, Option<Figure>), String> {
     let begun = Instant::now();
     let metrics = read(&demonstration()?)?;
     let seconds = begun.elapsed().as_secs_f64();
@@ -57,7 +57,7 @@ pub(super) fn run(
         last.step,
         restarts.len() + 1
     );
-    Ok((findings, vec![Figure { chart: curve(bench, &metrics, &restarts)?, caption }]))
+    Ok((findings, Some(Figure { chart: curve(bench, &metrics, &restarts)?, caption })))
 }
 
 fn read(path: &Path) -> Result<Vec<TinyMetrics>, String> {
@@ -66,10 +66,12 @@ fn read(path: &Path) -> Result<Vec<TinyMetrics>, String> {
     lines.lines().map(|line| serde_json::from_str(line).map_err(|error| named(&error))).collect()
 }
 
-/// Steps done before each restart, and the programs compiled until then.
+/// Steps done before each restart, and the programs compiled until then. They are counted at first steps of processes, which
+/// wait for their kernels: those of other steps are compiled beside them.
 fn restarts(metrics: &[TinyMetrics]) -> Vec<(u64, u64)> {
     let pairs = metrics.windows(2).filter(|pair| pair[1].compiling.restarts > pair[0].compiling.restarts);
-    pairs.map(|pair| (pair[0].step, pair[0].compiling.compiles)).collect()
+    let compiled = |m: &TinyMetrics| m.compiling.compiles.saturating_sub(metrics[0].compiling.compiles);
+    pairs.map(|pair| (pair[0].step, compiled(&pair[1]))).collect()
 }
 
 fn curve(bench: &Bench, metrics: &[TinyMetrics], restarts: &[(u64, u64)]) -> Result<Chart, String> {

@@ -38,7 +38,8 @@ pub(crate) fn m4_max() -> Result<Arc<dyn Engine>, String> {
 pub(crate) fn write_metrics(path: &Path) {
     let line = |step: u64| {
         let loss = if step <= 250 { 0.5 } else { (0.5 * (-0.006 * (step - 250) as f64).exp()).max(0.0014) };
-        let (restarts, compiles) = ((step - 1) / 480, 4 + 4 * ((step - 1) / 20));
+        let restarts = (step - 1) / 480;
+        let compiles = 4 + 4 * ((step - 1) / 20) + 4 * restarts;
         format!(
             "{{\"step\":{step},\"loss\":{loss},\"overlapped\":false,\"step_ms\":0.1,\"compiles\":{compiles},\"compile_ms\":1.0,\
              \"restarts\":{restarts}}}\n"

@@ -14,6 +14,10 @@ fn losses(bench: &Bench, run: &str) -> Vec<f64> {
     metrics(bench, run).iter().map(|line| line["loss"].as_f64().unwrap()).collect()
 }
 
+fn report(bench: &Bench, run: &str) -> Value {
+    serde_json::from_str(&bench.text(&format!("{run}/report.json"))).unwrap()
+}
+
 /// The loss as the published program numbers it: that of step 0 is before any update.
 fn loss_at(bench: &Bench, run: &str, step: usize) -> f64 {
     losses(bench, run)[step]
@@ -33,6 +37,16 @@ fn the_demonstration_learns_and_restarts_as_often_as_its_budget_says() {
     assert!(line["compile_ms"].as_f64().unwrap() > 0.0);
     assert_eq!(shown.matches("going on in a new process").count(), 7, "{shown}");
     assert!(shown.contains("7 restarts") && shown.contains("1572864 operations a step"), "{shown}");
+    let report = report(&bench, "tiny");
+    let counted =
+        ["processes", "restarts", "compiles", "steps", "parameters"].map(|key| report[key].as_u64());
+    assert_eq!(counted, [8, 7, 800, 2000, 16_384].map(Some), "{report}");
+    assert_eq!(
+        (report["loss"].as_f64(), &report["neural_engine"]["source"]),
+        (Some(last), &"modelled".into())
+    );
+    let [train, wall] = [&report["seconds"]["train"], &report["wall_seconds"]].map(|s| s.as_f64().unwrap());
+    assert!(train > 0.5 * wall && report["neural_engine"]["joules"].as_f64().unwrap() > 0.0, "{report}");
 }
 
 /// Steps of the published log (M4 Max, macOS 15.3.1) and their losses. Losses at a restart are of the step before.
@@ -165,7 +179,7 @@ fn a_model_with_baked_weights_is_the_same_however_often_its_process_is_replaced(
     assert_eq!(shown.matches("going on in a new process").count(), 5, "{shown}");
     assert!(shown.contains("5 restarts"), "{shown}");
     assert_eq!(metrics(&bench, "often")[11]["restarts"], 5);
-    let report: Value = serde_json::from_str(&bench.text("often/report.json")).unwrap();
+    let report = report(&bench, "often");
     let counted = ["processes", "restarts", "compiles"].map(|key| report[key].as_u64());
     assert_eq!(counted, [6, 5, 6 * 3 + 12 * 10].map(Some), "{report}");
     // New processes go on with the lines for the dashboard.
@@ -190,6 +204,50 @@ fn a_model_with_baked_weights_is_the_same_however_often_its_process_is_replaced(
         assert_eq!(losses(&bench, run), losses(&bench, "whole"), "{run}");
         assert_eq!(bench.steps(run), (1..=12).collect::<Vec<_>>(), "{run}");
     }
+}
+
+/// Every way to cut a layer with every place of weights. Where an update compiles, a process makes two steps.
+#[test]
+fn every_plan_and_weights_mode_resumes_to_the_same_bits() {
+    const STEPS: u64 = 5;
+    let bench = Bench::new();
+    for plan in ["six", "extras", "fused", "fused-recompute"] {
+        for mode in ["streamed", "baked", "reload"] {
+            let line = |out: &str| {
+                format!(
+                    "train tiny.toml --plan {plan} --weights {mode} --steps {STEPS} --out {plan}-{mode}-{out}"
+                )
+            };
+            let run = |out: &str| format!("{plan}-{mode}-{out}");
+            bench.ok(&format!("{} --quiet", line("whole")));
+            let compiles = |step: usize| metrics(&bench, &run("whole"))[step]["compiles"].as_u64().unwrap();
+            let budget = match mode {
+                "baked" => format!("--compile-budget {}", compiles(1)),
+                _ => String::new(),
+            };
+            bench.start(&format!("{} {budget}", line("killed"))).kill_after("step", 3);
+            bench.ok(&format!("train --resume {} --quiet", run("killed")));
+            let model = |out: &str| bench.read(&format!("{}/model/model.safetensors", run(out)));
+            assert!(model("killed") == model("whole"), "{plan}, {mode}");
+            assert_eq!(losses(&bench, &run("killed")), losses(&bench, &run("whole")), "{plan}, {mode}");
+            assert_eq!(report(&bench, &run("whole"))["restarts"], 0, "{plan}, {mode}");
+            let restarts = report(&bench, &run("killed"))["restarts"].as_u64().unwrap();
+            assert!((restarts > 0) == (mode == "baked"), "{plan}, {mode}: {restarts} restarts");
+        }
+    }
+}
+
+/// The chip compiles 119 programs a process whatever the budget: 13 for a first step and 10 after each update.
+#[test]
+fn what_the_chip_can_compile_restarts_a_process_too() {
+    let bench = Bench::new();
+    let line = "train tiny.toml --engine sim --chip m4 --weights baked --steps 14 --quiet";
+    bench.ok(&format!("{line} --assume compile-count --out whole"));
+    bench.ok(&format!("{line} --out chip"));
+    let counts = |run: &str| ["restarts", "processes"].map(|key| report(&bench, run)[key].as_u64().unwrap());
+    assert_eq!((counts("whole"), counts("chip")), ([0, 1], [1, 2]));
+    let model = |run: &str| bench.read(&format!("{run}/model/model.safetensors"));
+    assert!(model("chip") == model("whole"));
 }
 
 #[test]

@@ -147,6 +147,8 @@ pub enum Event {
         output: Option<Vec<f32>>,
         /// What they should be.
         target: Vec<f32>,
+        /// What the whole run took and came to: `report.json`.
+        report: Box<Report>,
         /// What compiling has cost.
         #[serde(flatten)]
         compiling: Compiling,

@@ -22,6 +22,7 @@ pub use event::{Event, Timing};
 pub use ferrane_runtime::{PlanChoice, WeightsMode};
 pub use folder::{RunFolder, Settings};
 pub use prepare::absolute;
+pub(crate) use report::End;
 pub use report::{Ledger, LossScaleReport, NeuralEngineReport, Phases, Report};
 pub use session::{Ended, Host, Outcome};
 pub use settings::{EngineChoice, LION_BETAS, Numerics, OptimizerKind, RunSettings, SettingError, Source};

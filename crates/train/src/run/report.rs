@@ -1,15 +1,19 @@
 //! What a run took, and the report it ends with.
 
+use std::io::Write as _;
 use std::time::Instant;
 
 use ferrane_engine::Profile;
+use ferrane_model::hf::write_atomically;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Best;
 use crate::compiling::Compiling;
 use crate::loss_scale::ScaleChange;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Modelled};
 use crate::trainer::StepReport;
+
+use super::{RunError, RunFolder};
 
 /// What a run has taken so far, over all its processes; a checkpoint keeps it, so what a kill loses is not counted twice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -92,10 +96,15 @@ impl Ledger {
             ScaleChange::Kept | ScaleChange::Exhausted => {}
         }
         if let Some(modelled) = &metrics.modelled {
-            self.ane_ms += modelled.ane_ms;
-            self.ane_joules += modelled.ane_joules;
-            self.ane_peak_ms += modelled.ane_ms * modelled.ane_utilisation;
+            self.on_engine(modelled);
         }
+    }
+
+    /// Takes note of work on the Neural Engine.
+    pub(crate) fn on_engine(&mut self, modelled: &Modelled) {
+        self.ane_ms += modelled.ane_ms;
+        self.ane_joules += modelled.ane_joules;
+        self.ane_peak_ms += modelled.ane_ms * modelled.ane_utilisation;
     }
 }
 
@@ -166,21 +175,21 @@ pub struct NeuralEngineReport {
 }
 
 /// How a run stands at its end.
-pub(super) struct End<'a> {
-    pub(super) engine: &'a str,
-    pub(super) profile: &'a Profile,
-    pub(super) step: u64,
-    pub(super) steps: u64,
-    pub(super) parameters: u64,
-    pub(super) loss: Option<f64>,
-    pub(super) held_out_loss: Option<f64>,
-    pub(super) best: Option<Best>,
-    pub(super) compiling: Compiling,
-    pub(super) loss_scale: f32,
+pub(crate) struct End<'a> {
+    pub(crate) engine: &'a str,
+    pub(crate) profile: &'a Profile,
+    pub(crate) step: u64,
+    pub(crate) steps: u64,
+    pub(crate) parameters: u64,
+    pub(crate) loss: Option<f64>,
+    pub(crate) held_out_loss: Option<f64>,
+    pub(crate) best: Option<Best>,
+    pub(crate) compiling: Compiling,
+    pub(crate) loss_scale: f32,
 }
 
 impl Report {
-    pub(super) fn new(ledger: &Ledger, end: &End<'_>) -> Self {
+    pub(crate) fn new(ledger: &Ledger, end: &End<'_>) -> Self {
         let (seconds, steps) = (ledger.seconds, ledger.steps.max(1) as f64);
         let peak = end.profile.speed.fp16_tflops.as_ref().map(|figure| figure.value);
         let utilisation = ledger.ane_peak_ms / ledger.ane_ms.max(1e-12);
@@ -214,6 +223,14 @@ impl Report {
             },
             neural_engine: (ledger.ane_ms > 0.0).then_some(neural_engine),
         }
+    }
+
+    /// Writes it into the run's folder.
+    pub(crate) fn write(&self, folder: &RunFolder) -> Result<(), RunError> {
+        let path = folder.report();
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|error| RunError::Config { path: path.clone(), problem: error.to_string() })?;
+        Ok(write_atomically(&path, |writer| writeln!(writer, "{text}"))?)
     }
 }
 

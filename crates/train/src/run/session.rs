@@ -1,11 +1,10 @@
 //! The loop over steps, and what happens between them.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use ferrane_engine::{Clock, Engine, RemarkKind};
-use ferrane_model::hf::{self, ModelFiles, write_atomically};
+use ferrane_model::hf::{self, ModelFiles};
 use ferrane_model::{Parameters, SpecialTokens};
 
 use super::compaction::Compaction;
@@ -164,7 +163,7 @@ impl Session<'_, '_> {
         self.listen();
         let health = self.health;
         let report = Box::new(self.report(held_out_loss));
-        self.write_report(&report)?;
+        report.write(self.folder)?;
         (self.host.emit)(Event::Finished {
             step,
             steps,
@@ -207,13 +206,6 @@ impl Session<'_, '_> {
             loss_scale: self.trainer.progress().loss_scale.scale,
         };
         Report::new(&self.ledger, &end)
-    }
-
-    fn write_report(&self, report: &Report) -> Result<(), RunError> {
-        let path = self.folder.report();
-        let text = serde_json::to_string_pretty(report)
-            .map_err(|error| RunError::Config { path: path.clone(), problem: error.to_string() })?;
-        Ok(write_atomically(&path, |writer| writeln!(writer, "{text}"))?)
     }
 
     /// One step, its evaluation if one is due, and its line of metrics.

@@ -9,7 +9,7 @@ use ferrane_model::tiny::{self, PARAMETERS};
 use serde::{Deserialize, Serialize};
 
 use crate::compiling::Compiling;
-use crate::run::RunError;
+use crate::run::{Ledger, RunError};
 
 /// The state between two updates.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,13 +30,16 @@ pub(super) struct Head {
     pub(super) loss: f64,
     /// What compiling cost in the processes before.
     pub(super) compiling: Compiling,
+    /// What else it took.
+    #[serde(default)]
+    pub(super) ledger: Ledger,
 }
 
 impl State {
     /// That of a new run.
     pub(super) fn initial() -> Self {
         let weights = tiny::initial_weights();
-        let head = Head { step: 0, loss: 0.0, compiling: Compiling::default() };
+        let head = Head { step: 0, loss: 0.0, compiling: Compiling::default(), ledger: Ledger::default() };
         Self { head, baked: weights.clone(), weights }
     }
 }
@@ -91,7 +94,8 @@ mod tests {
         let weights: Vec<f32> = (0..PARAMETERS).map(|i| i as f32 * 0.3).collect();
         let baked = weights.iter().map(|w| -w).collect();
         let compiling = Compiling { compiles: 8, compile_ms: 0.5, restarts: 1 };
-        let state = State { head: Head { step: 7, loss: 0.25, compiling }, weights, baked };
+        let ledger = Ledger { steps: 7, ane_joules: 0.5, ..Ledger::default() };
+        let state = State { head: Head { step: 7, loss: 0.25, compiling, ledger }, weights, baked };
         save(&path, &state).unwrap();
         assert_eq!(load(&path).unwrap(), Some(state));
         let bytes = fs::read(&path).unwrap();

@@ -5,6 +5,7 @@
 //! config.toml      every setting
 //! metrics.jsonl    one line a step
 //! checkpoint.bin   weights, those of the kernels, counters; replaced as a whole
+//! report.json      what the run took, at its end
 //! ```
 //!
 //! A run goes on after a kill, or in a new process when the budget is used, with the bits of an undisturbed one. For that

@@ -5,12 +5,12 @@ use std::time::Instant;
 use ferrane_model::tiny::{self, PARAMETERS};
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{self, State};
+use super::checkpoint::{self, Head, State};
 use super::network::{KernelSet, Network};
 use super::settings::{KERNELS, TinySettings, WhileCompiling};
 use crate::compiling::Compiling;
 use crate::metrics::MetricsLog;
-use crate::run::{Ended, EngineHandle, Event, Host, RunError, RunFolder};
+use crate::run::{End, Ended, EngineHandle, Event, Host, Report, RunError, RunFolder};
 use crate::trainer::TrainError;
 
 /// What is recorded of a step.
@@ -76,6 +76,7 @@ pub fn resume(
 struct Session<'a, 'h> {
     folder: &'a RunFolder,
     settings: &'a TinySettings,
+    engine: &'a EngineHandle,
     network: Network,
     state: State,
     /// What compiling cost in the processes before this one.
@@ -88,8 +89,8 @@ impl<'a, 'h> Session<'a, 'h> {
     fn new(
         folder: &'a RunFolder,
         settings: &'a TinySettings,
-        engine: &EngineHandle,
-        state: State,
+        engine: &'a EngineHandle,
+        mut state: State,
         host: Host<'h>,
     ) -> Result<Self, RunError> {
         (host.emit)(Event::TinyStarted {
@@ -100,7 +101,8 @@ impl<'a, 'h> Session<'a, 'h> {
         });
         let network = Network::new(&engine.engine)?;
         let metrics = MetricsLog::open(&folder.metrics(), state.head.step)?;
-        Ok(Self { folder, settings, network, before: state.head.compiling, state, metrics, host })
+        state.head.ledger.processes += 1;
+        Ok(Self { folder, settings, engine, network, before: state.head.compiling, state, metrics, host })
     }
 
     fn run(mut self) -> Result<Ended, RunError> {
@@ -112,12 +114,15 @@ impl<'a, 'h> Session<'a, 'h> {
                 return Ok(ended);
             }
         }
+        let report = Box::new(self.report());
+        report.write(self.folder)?;
         let finished = Event::TinyFinished {
             run: self.folder.root().to_owned(),
             step: self.state.head.step,
             loss: self.state.head.loss,
             output: self.network.output().map(|y| y[..SHOWN].to_vec()),
             target: tiny::batch()[..SHOWN].to_vec(),
+            report,
             compiling: self.compiling(),
         };
         (self.host.emit)(finished);
@@ -163,7 +168,7 @@ impl<'a, 'h> Session<'a, 'h> {
     fn accumulate(&mut self, kernels: &mut KernelSet, rate: f32) -> Result<(), RunError> {
         let mut sum = vec![0.0; PARAMETERS];
         for _ in 0..self.settings.micro_batches {
-            let started = Instant::now();
+            let (started, before) = (Instant::now(), self.engine.engine.clock());
             let loss = self.network.pass(kernels, &mut sum)?;
             self.state.head.step += 1;
             self.state.head.loss = loss;
@@ -171,13 +176,14 @@ impl<'a, 'h> Session<'a, 'h> {
             if !loss.is_finite() {
                 return Err(RunError::Diverged { step, lr: f64::from(self.settings.lr) });
             }
-            let metrics = TinyMetrics {
-                step,
-                loss,
-                overlapped: rate < 1.0,
-                step_ms: started.elapsed().as_secs_f64() * 1e3,
-                compiling: self.compiling(),
-            };
+            let (step_ms, ledger) = (started.elapsed().as_secs_f64() * 1e3, &mut self.state.head.ledger);
+            ledger.steps += 1;
+            ledger.seconds.train += step_ms / 1e3;
+            if let (Some(now), Some(before)) = (self.engine.engine.clock(), before) {
+                ledger.on_engine(&(now - before).into());
+            }
+            let metrics =
+                TinyMetrics { step, loss, overlapped: rate < 1.0, step_ms, compiling: self.compiling() };
             self.metrics.append(&metrics)?;
             (self.host.emit)(Event::TinyStep(metrics));
         }
@@ -205,9 +211,30 @@ impl<'a, 'h> Session<'a, 'h> {
     }
 
     fn save(&mut self) -> Result<(), RunError> {
+        let started = Instant::now();
         self.metrics.sync()?;
         self.state.head.compiling = self.compiling();
-        checkpoint::save(&self.folder.checkpoint_file(), &self.state)
+        let saved = checkpoint::save(&self.folder.checkpoint_file(), &self.state);
+        self.state.head.ledger.seconds.save += started.elapsed().as_secs_f64();
+        saved
+    }
+
+    fn report(&self) -> Report {
+        let Head { step, loss, ledger, .. } = &self.state.head;
+        let end = End {
+            engine: &self.engine.title,
+            profile: self.engine.engine.profile(),
+            step: *step,
+            steps: self.settings.steps,
+            parameters: PARAMETERS as u64,
+            loss: Some(*loss),
+            held_out_loss: None,
+            best: None,
+            compiling: self.compiling(),
+            // It has none.
+            loss_scale: 1.0,
+        };
+        Report::new(ledger, &end)
     }
 
     /// What compiling has cost the run so far, this process included.

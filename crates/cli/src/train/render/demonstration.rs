@@ -3,10 +3,7 @@
 use std::path::Path;
 
 use ferrane_model::tiny;
-use ferrane_train::compiling::Compiling;
 use ferrane_train::tiny::{TinyMetrics, TinySettings, WhileCompiling};
-
-use super::words::compiled;
 
 pub(super) fn started(run: &Path, engine: &str, settings: &TinySettings, done: u64) -> Vec<String> {
     if done > 0 {
@@ -50,18 +47,11 @@ fn numbers(values: &[f32]) -> String {
     values.iter().map(|value| format!("{value:7.4}")).collect::<Vec<_>>().join(" ")
 }
 
-pub(super) fn finished(
-    step: u64,
-    loss: f64,
-    output: Option<&[f32]>,
-    target: &[f32],
-    compiling: &Compiling,
-) -> Vec<String> {
+pub(super) fn finished(step: u64, loss: f64, output: Option<&[f32]>, target: &[f32]) -> Vec<String> {
     let mut lines = vec![format!("done after step {step}: loss {loss:.6}")];
     if let Some(output) = output {
         lines.push(format!("output   {}", numbers(output)));
         lines.push(format!("target   {}", numbers(target)));
     }
-    lines.push(compiled(compiling));
     lines
 }

@@ -72,8 +72,11 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
             demonstration::started(run, engine, settings, *done)
         }
         Event::TinyStep(metrics) => demonstration::step(metrics).into_iter().collect(),
-        Event::TinyFinished { step, loss, output, target, compiling, .. } => {
-            demonstration::finished(*step, *loss, output.as_deref(), target, compiling)
+        Event::TinyFinished { step, loss, output, target, report, compiling, .. } => {
+            let mut lines = demonstration::finished(*step, *loss, output.as_deref(), target);
+            lines.push(shares(&report.shares));
+            lines.push(compiled(compiling));
+            lines
         }
         Event::Evaluated { step, loss, .. } => {
             vec![format!("held-out loss after step {step}: {loss:.3} (perplexity {:.2})", loss.exp())]

@@ -146,13 +146,8 @@ fn header() -> String {
 }
 
 fn declaration(lines: &[&str]) -> String {
-    let text: String = lines
-        .iter()
-        .take_while(|line| !line.ends_with('{'))
-        .chain(lines.iter().find(|line| line.ends_with('{')))
-        .map(|line| line.trim())
-        .collect::<Vec<_>>()
-        .join(" ");
+    let end = lines.iter().position(|line| line.ends_with('{')).unwrap();
+    let text = lines[..=end].iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
     let (name, rest) = text.split_once("fn ").unwrap().1.split_once('(').unwrap();
     let (parameters, result) = rest.rsplit_once(')').unwrap();
     let result = result.trim_start_matches(" ->").trim_end_matches('{').trim();

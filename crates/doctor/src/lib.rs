@@ -10,6 +10,7 @@ pub mod child;
 mod examination;
 mod finding;
 mod machine;
+mod mil;
 mod probes;
 mod profile;
 mod report;

@@ -4,7 +4,8 @@ use ferrane_engine::WeightFiles;
 use half::f16;
 
 use crate::finding::{Found, Measured, Sharpness, Trouble};
-use crate::rig::{Mil, Rig, SAFE, blob, constant, conv, diagonal, port, weight};
+use crate::mil::{Mil, SAFE, blob, constant, conv, diagonal, port, weight};
+use crate::rig::Rig;
 
 const ELEMENTS: usize = SAFE[0] * SAFE[1];
 

@@ -3,7 +3,8 @@
 use ferrane_engine::WeightFiles;
 
 use crate::finding::{Found, Measured, Sharpness, Trouble};
-use crate::rig::{Mil, Rig, SAFE, blob, constant, conv, noise, op, port, weight};
+use crate::mil::{Mil, SAFE, blob, constant, conv, convolution, extents, noise, op, port, weight};
+use crate::rig::Rig;
 use crate::search::{Limit, largest};
 
 pub(super) fn width(rig: &Rig) -> Result<Found, Trouble> {
@@ -27,10 +28,8 @@ pub(super) fn rank(rig: &Rig) -> Result<Found, Trouble> {
     let limit = largest(&[4, 5, 6, 7], |rank| {
         let mut shape = vec![1; rank as usize - 2];
         shape.extend([c, w]);
-        let up = constant(&format!("tensor<int32, [{rank}]>"), "up", &format!("{shape:?}"));
-        let down = constant("tensor<int32, [4]>", "down", &format!("[1, {c}, 1, {w}]"));
-        let body = up
-            + &down
+        let body = extents("up", &shape)
+            + &extents("down", &[1, c, 1, w])
             + &op("r", &shape, "reshape(shape = up, x = x)")
             + &op("t", &shape, "relu(x = r)")
             + &port("y", SAFE, "reshape(shape = down, x = t)");
@@ -44,10 +43,8 @@ pub(super) fn transpose(rig: &Rig) -> Result<Found, Trouble> {
     const ROW: u64 = 1024;
     let limit = largest(&[1024, 8191, 16_383, 16_384], |columns| {
         let shape = [ROW as usize, columns as usize];
-        let perm = constant("tensor<int32, [4]>", "perm", "[0, 2, 1, 3]");
-        let back = constant("tensor<int32, [4]>", "back", &format!("[1, {ROW}, 1, {columns}]"));
-        let body = perm
-            + &back
+        let body = extents("perm", &[0, 2, 1, 3])
+            + &extents("back", &[1, shape[0], 1, shape[1]])
             + &op("t", &[1, 1, shape[0], shape[1]], "transpose(perm = perm, x = x)")
             + &port("y", shape, "reshape(shape = back, x = t)");
         rig.takes(&Mil::new(shape, body), &WeightFiles::none())
@@ -82,21 +79,13 @@ fn by_kernel(rig: &Rig, height: usize, width: usize) -> Result<bool, Trouble> {
     let shape = [c, c, height, width];
     let mut files = WeightFiles::none();
     weight(&mut files, "w", &noise(shape.iter().product(), 0.01))?;
-    let y = conv("y", SAFE, "w", "x").replace("\"valid\"", "\"same\"");
     // Something to slide over, whichever way the kernel is long.
-    let (rows, columns) = (32, w * c / 32 / c);
-    let folded = [1, c, rows, columns];
-    let fold = constant("tensor<int32, [4]>", "fold", &format!("{folded:?}"));
-    let unfold = constant("tensor<int32, [4]>", "unfold", &format!("[1, {c}, 1, {w}]"));
-    let slide = y
-        .replace("x = x", "x = f")
-        .replace(&format!("tensor<fp16, [1, {c}, 1, {w}]> y"), &format!("tensor<fp16, {folded:?}> s"))
-        .replace("string(\"y\")", "string(\"s\")");
-    let body = fold
-        + &unfold
+    let folded = [1, c, 32, w / 32];
+    let body = extents("fold", &folded)
+        + &extents("unfold", &[1, c, 1, w])
         + &blob("w", "fp16", &shape, "w")
         + &op("f", &folded, "reshape(shape = fold, x = x)")
-        + &slide
+        + &convolution("s", &folded, "same", "w", "f")
         + &port("y", SAFE, "reshape(shape = unfold, x = s)");
     rig.takes(&Mil::new(SAFE, body), &files)
 }

@@ -3,7 +3,8 @@
 use ferrane_engine::WeightFiles;
 
 use crate::finding::{Found, Trouble};
-use crate::rig::{Answer, Mil, Rig, SAFE, blob, constant, conv, diagonal, op, port, weight};
+use crate::mil::{Mil, SAFE, blob, constant, conv, convolution, diagonal, extents, op, port, weight};
+use crate::rig::{Answer, Rig};
 
 const ELEMENTS: usize = SAFE[0] * SAFE[1];
 
@@ -97,12 +98,12 @@ pub(super) fn gelu(rig: &Rig) -> Result<Found, Trouble> {
 pub(super) fn matmul(rig: &Rig) -> Result<Found, Trouble> {
     let program = |constants: &str, arguments: &str| {
         let [c, w] = SAFE;
-        let split = constant("tensor<int32, [4]>", "split", &format!("[1, 1, {c}, {w}]"));
-        let join = constant("tensor<int32, [4]>", "join", &format!("[1, {w}, 1, {w}]"));
-        let x = op("m", &[1, 1, c, w], "reshape(shape = split, x = x)");
-        let product = op("p", &[1, 1, w, w], &format!("matmul({arguments}, x = m, y = m)"));
-        let y = port("y", [w, w], "reshape(shape = join, x = p)");
-        Mil::new(SAFE, [constants, &split, &join, &x, &product, &y].concat())
+        let body = extents("split", &[1, 1, c, w])
+            + &extents("join", &[1, w, 1, w])
+            + &op("m", &[1, 1, c, w], "reshape(shape = split, x = x)")
+            + &op("p", &[1, 1, w, w], &format!("matmul({arguments}, x = m, y = m)"))
+            + &port("y", [w, w], "reshape(shape = join, x = p)");
+        Mil::new(SAFE, constants.to_owned() + &body)
     };
     let none = WeightFiles::none();
     let named = constant("bool", "yes", "true") + &constant("bool", "no", "false");
@@ -134,15 +135,15 @@ pub(super) fn conv_bias(rig: &Rig) -> Result<Found, Trouble> {
 /// `y = W · x` of two inputs; the batch is folded into the channels of `x` and `y`.
 fn runtime_conv(batch: usize) -> Mil {
     let [c, w] = SAFE;
-    let fold = constant("tensor<int32, [4]>", "fold", &format!("[{batch}, {c}, 1, {w}]"));
-    let unfold = constant("tensor<int32, [4]>", "unfold", &format!("[1, {}, 1, {w}]", batch * c));
-    let square = constant("tensor<int32, [4]>", "square", &format!("[{c}, {c}, 1, 1]"));
-    let k = op("k", &[c, c, 1, 1], "reshape(shape = square, x = w)");
-    let v = op("v", &[batch, c, 1, w], "reshape(shape = fold, x = x)");
-    let t = conv("t", SAFE, "k", "v")
-        .replace(&format!("[1, {c}, 1, {w}]> t"), &format!("[{batch}, {c}, 1, {w}]> t"));
-    let y = port("y", [batch * c, w], "reshape(shape = unfold, x = t)");
-    Mil::of([("w", [c, c]), ("x", [batch * c, w])], [fold, unfold, square, k, v, t, y].concat())
+    let folded = [batch, c, 1, w];
+    let body = extents("fold", &folded)
+        + &extents("unfold", &[1, batch * c, 1, w])
+        + &extents("square", &[c, c, 1, 1])
+        + &op("k", &[c, c, 1, 1], "reshape(shape = square, x = w)")
+        + &op("v", &folded, "reshape(shape = fold, x = x)")
+        + &convolution("t", &folded, "valid", "k", "v")
+        + &port("y", [batch * c, w], "reshape(shape = unfold, x = t)");
+    Mil::of([("w", [c, c]), ("x", [batch * c, w])], body)
 }
 
 pub(super) fn conv_weight(rig: &Rig) -> Result<Found, Trouble> {

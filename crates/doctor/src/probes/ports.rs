@@ -3,7 +3,8 @@
 use ferrane_engine::{Surface, WeightFiles};
 
 use crate::finding::{Found, Measured, Sharpness, Trouble};
-use crate::rig::{Answer, Mil, Rig, SAFE, constant, port};
+use crate::mil::{Mil, SAFE, constant, port};
+use crate::rig::{Answer, Rig};
 use crate::search;
 
 /// `y = FIRST − SECOND` of two inputs declared in this order.

@@ -4,7 +4,8 @@ use ferrane_engine::WeightFiles;
 use ferrane_mil::Verified;
 
 use crate::finding::{Found, Measured, Sharpness, Trouble};
-use crate::rig::{Compiling, Loaded, Mil, Rig, SAFE, blob, constant, conv, diagonal, port, weight};
+use crate::mil::{Mil, SAFE, blob, constant, conv, diagonal, port, weight};
+use crate::rig::{Compiling, Loaded, Rig};
 use crate::search::Limit;
 
 /// Programs after which no limit is looked for any more. More than twice of what most sources report.

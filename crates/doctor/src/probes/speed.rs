@@ -3,7 +3,10 @@
 use ferrane_engine::WeightFiles;
 
 use crate::finding::{Found, Measured, Sharpness, Trouble};
-use crate::rig::{Loaded, Mil, Rig, SAFE, blob, constant, conv, noise, op, port, weight, weight_int8};
+use crate::mil::{
+    Mil, SAFE, blob, constant, conv, convolution, extents, noise, op, port, weight, weight_int8,
+};
+use crate::rig::{Loaded, Rig};
 use crate::search::{Limit, largest};
 
 /// A program with inputs that are not zero, for hardware is quicker on zeros.
@@ -33,11 +36,19 @@ fn each(
     }
 }
 
-/// `count` statements, each by the number and the operand before it; the last defines `y`.
-fn chain(count: usize, mut link: impl FnMut(usize, &str, &str) -> String) -> String {
-    let (mut body, mut x) = (String::new(), "x".to_owned());
+/// `count` statements from `x` to `y`, each by its number, its result and its operand.
+fn chain(count: usize, link: impl FnMut(usize, &str, &str) -> String) -> String {
+    chain_between(("x", "y"), count, link)
+}
+
+fn chain_between(
+    (first, last): (&str, &str),
+    count: usize,
+    mut link: impl FnMut(usize, &str, &str) -> String,
+) -> String {
+    let (mut body, mut x) = (String::new(), first.to_owned());
     for i in 1..=count {
-        let y = if i == count { "y".to_owned() } else { format!("t{i}") };
+        let y = if i == count { last.to_owned() } else { format!("t{i}") };
         body += &link(i, &y, &x);
         x = y;
     }
@@ -192,23 +203,18 @@ pub(super) fn int8(rig: &Rig) -> Result<Found, Trouble> {
 
 pub(super) fn conv3(rig: &Rig) -> Result<Found, Trouble> {
     const CHANNELS: usize = 128;
+    const FLAT: [usize; 2] = [CHANNELS, 512];
     let folded = [1, CHANNELS, 16, 32];
     let time = |edge: usize| {
         each(rig, (1, 5), &one_weight(CHANNELS, edge * edge)?, |count| {
-            let link = |_: usize, y: &str, x: &str| {
-                let one = conv(y, [CHANNELS, 512], "w", x).replace("\"valid\"", "\"same\"");
-                one.replace(&format!("[1, {CHANNELS}, 1, 512]"), &format!("{folded:?}"))
-            };
-            let fold = constant("tensor<int32, [4]>", "fold", &format!("{folded:?}"));
-            let unfold = constant("tensor<int32, [4]>", "unfold", &format!("[1, {CHANNELS}, 1, 512]"));
-            let chain = chain(count, link).replace("x = x)", "x = f)").replace("> y =", "> s =");
-            let body = fold
-                + &unfold
+            let link = |_: usize, y: &str, x: &str| convolution(y, &folded, "same", "w", x);
+            let body = extents("fold", &folded)
+                + &extents("unfold", &[1, CHANNELS, 1, 512])
                 + &blob("w", "fp16", &[CHANNELS, CHANNELS, edge, edge], "w")
                 + &op("f", &folded, "reshape(shape = fold, x = x)")
-                + &chain.replace("string(\"y\")", "string(\"s\")")
-                + &port("y", [CHANNELS, 512], "reshape(shape = unfold, x = s)");
-            Mil::new([CHANNELS, 512], body)
+                + &chain_between(("f", "s"), count, link)
+                + &port("y", FLAT, "reshape(shape = unfold, x = s)");
+            Mil::new(FLAT, body)
         })
     };
     Ok(speedup("cost.conv3_speedup", "products of 3x3 convolutions", 9.0 * time(1)? / time(3)?))
@@ -269,8 +275,8 @@ pub(super) fn peak(rig: &Rig) -> Result<Found, Trouble> {
 fn product(n: usize) -> Mil {
     let square = [1, 1, n, n];
     let body = constant("bool", "no", "false")
-        + &constant("tensor<int32, [4]>", "square", &format!("{square:?}"))
-        + &constant("tensor<int32, [4]>", "flat", &format!("[1, {n}, 1, {n}]"))
+        + &extents("square", &square)
+        + &extents("flat", &[1, n, 1, n])
         + &op("p", &square, "reshape(shape = square, x = a)")
         + &op("q", &square, "reshape(shape = square, x = b)")
         + &op("r", &square, "matmul(transpose_x = no, transpose_y = no, x = p, y = q)")

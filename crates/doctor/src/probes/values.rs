@@ -4,7 +4,8 @@ use ferrane_engine::WeightFiles;
 use half::f16;
 
 use crate::finding::{Found, Measured, Sharpness, Trouble};
-use crate::rig::{Mil, Rig, SAFE, blob, constant, conv, diagonal, noise, op, port, weight, weight_int8};
+use crate::mil::{Mil, SAFE, blob, constant, conv, diagonal, extents, noise, op, port, weight, weight_int8};
+use crate::rig::Rig;
 
 const ELEMENTS: usize = SAFE[0] * SAFE[1];
 
@@ -125,8 +126,8 @@ pub(super) fn layer_norm(rig: &Rig) -> Result<Found, Trouble> {
         let body = blob("g", "fp16", &[width], "g")
             + &constant("tensor<int32, [1]>", "axes", "[3]")
             + &constant("fp16", "epsilon", "0.00001")
-            + &constant("tensor<int32, [4]>", "rows", &format!("{rows:?}"))
-            + &constant("tensor<int32, [4]>", "back", &format!("[1, 8, 1, {width}]"))
+            + &extents("rows", &rows)
+            + &extents("back", &[1, 8, 1, width])
             + &op("r", &rows, "reshape(shape = rows, x = x)")
             + &op("n", &rows, "layer_norm(axes = axes, epsilon = epsilon, gamma = g, x = r)")
             + &port("y", shape, "reshape(shape = back, x = n)");
@@ -144,9 +145,9 @@ pub(super) fn layer_norm(rig: &Rig) -> Result<Found, Trouble> {
 pub(super) fn transposed_products(rig: &Rig) -> Result<Found, Trouble> {
     let [c, w] = SAFE;
     let body = constant("bool", "no", "false")
-        + &constant("tensor<int32, [4]>", "perm", "[0, 1, 3, 2]")
-        + &constant("tensor<int32, [4]>", "split", &format!("[1, 1, {c}, {w}]"))
-        + &constant("tensor<int32, [4]>", "join", &format!("[1, {c}, 1, {w}]"))
+        + &extents("perm", &[0, 1, 3, 2])
+        + &extents("split", &[1, 1, c, w])
+        + &extents("join", &[1, c, 1, w])
         + &op("m", &[1, 1, c, w], "reshape(shape = split, x = x)")
         + &op("t", &[1, 1, w, c], "transpose(perm = perm, x = m)")
         + &op("s", &[1, 1, w, w], "matmul(transpose_x = no, transpose_y = no, x = t, y = m)")
@@ -162,18 +163,15 @@ pub(super) fn transposed_products(rig: &Rig) -> Result<Found, Trouble> {
 /// Attention of zero queries: the mean of the values that the mask leaves. `mask` is its shape.
 fn attention(heads: usize, rows: usize, mask: Option<usize>) -> Mil {
     let width = SAFE[1];
-    let split = |name: &str, heads: usize, columns: usize| {
-        constant("tensor<int32, [4]>", name, &format!("[1, {heads}, {rows}, {columns}]"))
-    };
     let shape = [1, heads, rows, width];
-    let mut body = split("split", heads, width)
-        + &constant("tensor<int32, [4]>", "join", &format!("[1, {}, 1, {width}]", heads * rows))
+    let mut body = extents("split", &shape)
+        + &extents("join", &[1, heads * rows, 1, width])
         + &op("q", &shape, "reshape(shape = split, x = a)")
         + &op("v", &shape, "reshape(shape = split, x = x)");
     let mut arguments = String::new();
     let mut inputs = vec![("a", [heads * rows, width])];
     if let Some(planes) = mask {
-        body += &split("planes", planes, rows);
+        body += &extents("planes", &[1, planes, rows, rows]);
         body += &op("m", &[1, planes, rows, rows], "reshape(shape = planes, x = b)");
         arguments = "attn_mask = m, ".to_owned();
         inputs.push(("b", [planes * rows, rows]));

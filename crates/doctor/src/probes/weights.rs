@@ -5,7 +5,8 @@ use ferrane_mil::DType;
 use ferrane_mil::blob::BlobWriter;
 
 use crate::finding::{Found, Trouble};
-use crate::rig::{Answer, Mil, Rig, SAFE, blob, conv, diagonal, path, port, weight};
+use crate::mil::{Mil, SAFE, blob, conv, diagonal, path, port, weight};
+use crate::rig::{Answer, Rig};
 
 /// `y = W · x` by the constant at `offset` of a weight file.
 fn by_file(offset: u64) -> Mil {

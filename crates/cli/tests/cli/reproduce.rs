@@ -53,7 +53,7 @@ fn a_folder_of_something_else_is_left_alone_and_wrong_inputs_end_with_2() {
     for (line, message) in [
         ("reproduce --out mine", "--out mine: the folder holds something else"),
         ("reproduce --chip m99 --out none", "there is no profile `m99`"),
-        ("reproduce --engine ane --out none", "no backend for the real Neural Engine"),
+        ("reproduce --engine ane --out none", "a Neural Engine is part of a Mac"),
     ] {
         let finished = bench.run(line);
         assert_eq!(finished.code, Some(2), "{line}");

@@ -29,8 +29,8 @@ enum DataSet {
 }
 
 /// A data set on the Hugging Face hub.
-struct Remote {
-    repository: &'static str,
+pub(super) struct Remote {
+    pub(super) repository: &'static str,
     files: [&'static str; 2],
 }
 
@@ -46,10 +46,13 @@ impl DataSet {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let Remote { repository, files } = args.set.remote();
+    let remote = args.set.remote();
+    let files = remote.files;
     let missing: Vec<&str> = files.into_iter().filter(|file| !args.out.join(file).exists()).collect();
-    if !missing.is_empty() {
-        return Err(Failure::Failed(instructions(args, repository, &missing)));
+    if !missing.is_empty()
+        && let Err(reason) = download(&remote, &missing, &args.out)
+    {
+        return Err(Failure::Failed(instructions(&reason, args, remote.repository, &missing)));
     }
     let mut out = io::stdout().lock();
     for file in files {
@@ -63,9 +66,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn instructions(args: &Args, repository: &str, missing: &[&str]) -> String {
-    let mut text =
-        "this build does not download; fetch the files yourself, then run this again:\n".to_owned();
+#[cfg(feature = "hub")]
+use super::hub::download;
+
+#[cfg(not(feature = "hub"))]
+fn download(_: &Remote, _: &[&str], _: &std::path::Path) -> Result<(), String> {
+    Err("this build does not download (cargo build --features hub makes one that does)".to_owned())
+}
+
+fn instructions(reason: &str, args: &Args, repository: &str, missing: &[&str]) -> String {
+    let mut text = format!("{reason}; fetch the files yourself, then run this again:\n");
     for file in missing {
         let target = args.out.join(file);
         let url = format!("https://huggingface.co/datasets/{repository}/resolve/main/{file}");

@@ -1,6 +1,8 @@
 //! `ferrane data`: corpora.
 
 mod fetch;
+#[cfg(feature = "hub")]
+mod hub;
 mod prepare;
 mod stories;
 

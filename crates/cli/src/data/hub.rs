@@ -1,7 +1,7 @@
 //! Downloads from the Hugging Face hub.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 
@@ -25,7 +25,7 @@ pub(super) fn download(remote: &Remote, files: &[&str], folder: &Path) -> Result
 }
 
 /// Moves a downloaded file, of which the hub's cache names a link.
-fn put(arrived: &Path, to: &PathBuf) -> Result<(), String> {
+fn put(arrived: &Path, to: &Path) -> Result<(), String> {
     let moved = fs::canonicalize(arrived).and_then(|file| fs::rename(file, to));
     moved.map_err(|error| format!("cannot put {} at {}: {error}", arrived.display(), to.display()))
 }

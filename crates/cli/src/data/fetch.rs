@@ -30,8 +30,15 @@ enum DataSet {
 
 /// A data set on the Hugging Face hub.
 pub(super) struct Remote {
-    pub(super) repository: &'static str,
+    repository: &'static str,
     files: [&'static str; 2],
+}
+
+impl Remote {
+    /// Where a file is, on the hub or a mirror of it.
+    pub(super) fn url(&self, endpoint: &str, file: &str) -> String {
+        format!("{}/datasets/{}/resolve/main/{file}", endpoint.trim_end_matches('/'), self.repository)
+    }
 }
 
 impl DataSet {
@@ -52,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if !missing.is_empty()
         && let Err(reason) = download(&remote, &missing, &args.out)
     {
-        return Err(Failure::Failed(instructions(&reason, args, remote.repository, &missing)));
+        return Err(Failure::Failed(instructions(&reason, args, &remote, &missing)));
     }
     let mut out = io::stdout().lock();
     for file in files {
@@ -74,11 +81,11 @@ fn download(_: &Remote, _: &[&str], _: &std::path::Path) -> Result<(), String> {
     Err("this build does not download (cargo build --features hub makes one that does)".to_owned())
 }
 
-fn instructions(reason: &str, args: &Args, repository: &str, missing: &[&str]) -> String {
+fn instructions(reason: &str, args: &Args, remote: &Remote, missing: &[&str]) -> String {
     let mut text = format!("{reason}; fetch the files yourself, then run this again:\n");
     for file in missing {
         let target = args.out.join(file);
-        let url = format!("https://huggingface.co/datasets/{repository}/resolve/main/{file}");
+        let url = remote.url("https://huggingface.co", file);
         text.push_str(&format!("    curl --create-dirs -L -o {} {url}\n", target.display()));
     }
     text.push_str(

@@ -158,7 +158,7 @@ fn doctor_shows_a_profile_with_sources_and_confidence() {
         "but ",
         "slice-scale",
         "does not hold",
-        "probes: none yet",
+        "doctor --probe",
     ] {
         assert!(text.contains(needle), "no `{needle}` in\n{text}");
     }
@@ -178,7 +178,7 @@ fn doctor_shows_a_profile_with_sources_and_confidence() {
 fn doctor_alone_tells_of_this_machine() {
     let folder = folder();
     let text = stdout(&folder, "doctor");
-    for needle in [std::env::consts::OS, "sim", "cpu", "ane", "not available", "m3-ultra", "none yet"] {
+    for needle in [std::env::consts::OS, "sim", "cpu", "ane", "not available", "m3-ultra", "doctor --probe"] {
         assert!(text.contains(needle), "no `{needle}` in\n{text}");
     }
     assert_eq!(json(&folder, "doctor --json")["engines"][2]["available"], false);

@@ -71,5 +71,6 @@ def peer_times(command, rest):
 
 def check_first_loss(loss, shape):
     """A peer that computes something else is no peer: all begin with the same small weights."""
-    if abs(loss - math.log(shape.vocab)) > 0.1:
+    # Logits of random weights vary with the square root of the width, which adds up to 0.2 to the logarithm.
+    if abs(loss - math.log(shape.vocab)) > 0.3:
         raise Failed(f"its first loss is {loss:.3f} where {math.log(shape.vocab):.3f} was due")

@@ -12,6 +12,8 @@ use ferrane_sim::{SimEngine, faults::FaultPlan};
 use ferrane_train::run::{EngineChoice, Numerics};
 
 use crate::failure::Failure;
+use crate::profile;
+use crate::train::args::{parse_engine, parse_numerics};
 
 /// The engine `auto` stands for on this machine.
 pub(crate) fn resolve(choice: EngineChoice) -> EngineChoice {
@@ -68,6 +70,35 @@ impl Wanted<'_> {
             ))),
             None => Ok(()),
         }
+    }
+}
+
+/// Flags that choose an engine and how it computes.
+#[derive(clap::Args)]
+pub(crate) struct EngineFlags {
+    /// auto, ane, ane-client, sim or cpu
+    #[arg(long, value_name = "ENGINE", default_value = "auto", value_parser = parse_engine)]
+    engine: EngineChoice,
+    #[command(flatten)]
+    profile: profile::Flags,
+    /// How the simulated engine computes: fast or faithful
+    #[arg(long, value_name = "NUMERICS", default_value = "fast", value_parser = parse_numerics)]
+    numerics: Numerics,
+    #[command(flatten)]
+    rules: RuleFlags,
+}
+
+impl EngineFlags {
+    /// As [`open`]; `faults` is a fault plan as text.
+    pub(crate) fn open(&self, faults: Option<&str>) -> Result<(Arc<dyn Engine>, String), Failure> {
+        let wanted = Wanted {
+            engine: self.engine,
+            numerics: self.numerics,
+            assume: &self.rules.assume,
+            lenient: self.rules.lenient,
+            faults,
+        };
+        open(&wanted, || self.profile.or_default(self.engine))
     }
 }
 

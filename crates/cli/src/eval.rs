@@ -13,14 +13,12 @@ use ferrane_runtime::{Evaluator, Weights};
 use ferrane_train::corpus::DataFolder;
 use ferrane_train::data::{TokenSource, TokenWidth};
 use ferrane_train::evaluation::{Evaluation, evaluate};
-use ferrane_train::run::{EngineChoice, Numerics, Source};
+use ferrane_train::run::Source;
 use serde::Serialize;
 
 use crate::engine;
 use crate::failure::Failure;
 use crate::generate::model_folder;
-use crate::profile::Flags;
-use crate::train::args::{parse_engine, parse_numerics};
 
 /// Measure how well a model predicts data: loss, perplexity, bits per byte.
 ///
@@ -49,16 +47,8 @@ pub(crate) struct Args {
     /// One JSON object on stdout
     #[arg(long)]
     json: bool,
-    /// auto, ane, ane-client, sim or cpu
-    #[arg(long, value_name = "ENGINE", default_value = "auto", value_parser = parse_engine)]
-    engine: EngineChoice,
     #[command(flatten)]
-    profile: Flags,
-    /// How the simulated engine computes: fast or faithful
-    #[arg(long, value_name = "NUMERICS", default_value = "fast", value_parser = parse_numerics)]
-    numerics: Numerics,
-    #[command(flatten)]
-    rules: engine::RuleFlags,
+    engine: engine::EngineFlags,
 }
 
 /// What `--json` prints.
@@ -93,14 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             "--seq {seq} is more than the model's {most} positions; use at most {most}"
         )));
     }
-    let wanted = engine::Wanted {
-        engine: args.engine,
-        numerics: args.numerics,
-        assume: &args.rules.assume,
-        lenient: args.rules.lenient,
-        faults: None,
-    };
-    let (engine, title) = engine::open(&wanted, || args.profile.or_default(args.engine))?;
+    let (engine, title) = args.engine.open(None)?;
     let tokens = Tokens { batch: args.batch_size, seq };
     let on = Arc::clone(&engine);
     let mut evaluator = Evaluator::new(on, Weights::new(loaded.parameters), tokens, engine::threads())

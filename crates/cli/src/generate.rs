@@ -9,12 +9,9 @@ use std::sync::Arc;
 use ferrane_model::tokenizer::TOKENIZER_FILE;
 use ferrane_model::{StreamDecoder, Tokenizer, hf};
 use ferrane_runtime::{Ended, Generator, Sampler, Sampling, Weights};
-use ferrane_train::run::{EngineChoice, Numerics};
 
 use crate::engine;
 use crate::failure::Failure;
-use crate::profile::Flags;
-use crate::train::args::{parse_engine, parse_numerics};
 
 /// Continue a prompt with a trained model, printing text as it comes.
 #[derive(clap::Args)]
@@ -46,16 +43,8 @@ pub(crate) struct Args {
     /// Print the logits of the next token as a JSON array, and stop
     #[arg(long)]
     logits: bool,
-    /// auto, ane, ane-client, sim or cpu
-    #[arg(long, value_name = "ENGINE", default_value = "auto", value_parser = parse_engine)]
-    engine: EngineChoice,
     #[command(flatten)]
-    profile: Flags,
-    /// How the simulated engine computes: fast or faithful
-    #[arg(long, value_name = "NUMERICS", default_value = "fast", value_parser = parse_numerics)]
-    numerics: Numerics,
-    #[command(flatten)]
-    rules: engine::RuleFlags,
+    engine: engine::EngineFlags,
     /// Faults for sim to have, as `ferrane train --help` says
     #[arg(long, value_name = "SPEC")]
     faults: Option<String>,
@@ -70,14 +59,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         writeln!(io::stderr(), "warning: {warning}")?;
     }
     let prompt = Prompt::new(&args, &folder, &loaded.config.special)?;
-    let wanted = engine::Wanted {
-        engine: args.engine,
-        numerics: args.numerics,
-        assume: &args.rules.assume,
-        lenient: args.rules.lenient,
-        faults: args.faults.as_deref(),
-    };
-    let (engine, _) = engine::open(&wanted, || args.profile.or_default(args.engine))?;
+    let (engine, _) = args.engine.open(args.faults.as_deref())?;
     let mut generator =
         Generator::new(Arc::clone(&engine), Weights::new(loaded.parameters), engine::threads());
     let done = if args.logits {

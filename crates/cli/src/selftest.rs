@@ -10,15 +10,13 @@ use ferrane_runtime::{
     Weights, WeightsMode,
     selftest::{KernelTest, ULP_BUCKETS, selftest},
 };
-use ferrane_train::run::{EngineChoice, Numerics};
 use serde_json::{Value, json};
 
-use crate::engine::{self, RuleFlags, Wanted};
+use crate::engine;
 use crate::failure::Failure;
 use crate::lines;
 use crate::mil::dump::{parameters, tokens};
-use crate::profile::Flags;
-use crate::train::args::{parse_engine, parse_numerics, parse_weights};
+use crate::train::args::parse_weights;
 
 /// Run every kernel of a plan on an engine and compare what it computes with fp32 on the host. Exit code 1 if any is off.
 ///
@@ -34,16 +32,8 @@ pub(crate) struct Args {
     /// streamed, baked, reload (which no Neural Engine is known to heed); without it, the first two
     #[arg(long, value_name = "MODE", value_parser = parse_weights)]
     mode: Option<WeightsMode>,
-    /// auto, ane, sim or cpu
-    #[arg(long, value_name = "ENGINE", default_value = "auto", value_parser = parse_engine)]
-    engine: EngineChoice,
-    /// How sim computes
-    #[arg(long, value_name = "fast|faithful", default_value = "fast", value_parser = parse_numerics)]
-    numerics: Numerics,
     #[command(flatten)]
-    profile: Flags,
-    #[command(flatten)]
-    rules: RuleFlags,
+    engine: engine::EngineFlags,
     /// Tokens in a sequence
     #[arg(long, value_name = "N", default_value_t = 64)]
     seq: usize,
@@ -78,14 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let weights = Weights::new(parameters(&args.model, 1)?);
     let config = weights.table().config().clone();
     let tokens = tokens(&config, args.batch, Some(args.seq))?;
-    let wanted = Wanted {
-        engine: args.engine,
-        numerics: args.numerics,
-        assume: &args.rules.assume,
-        lenient: args.rules.lenient,
-        faults: None,
-    };
-    let (engine, title) = engine::open(&wanted, || args.profile.or_default(args.engine))?;
+    let (engine, title) = args.engine.open(None)?;
     if !args.json {
         writeln!(io::stdout(), "{} on {title}, against fp32\n", args.model)?;
     }

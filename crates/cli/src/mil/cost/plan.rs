@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::super::dump::tokens;
 use super::{MODELLED, labelled, table};
 use crate::failure::Failure;
+use crate::train::args::parse_weights;
 
 /// Which step of which model.
 #[derive(clap::Args)]
@@ -29,7 +30,7 @@ pub(super) struct Step {
     #[arg(long, value_name = "PLAN", default_value = "six", requires = "model", value_parser = parse_plans)]
     plan: Plans,
     /// Where the weights are: streamed (inputs of kernels that all layers share) or baked (constants)
-    #[arg(long, value_name = "MODE", default_value = "streamed", requires = "model", value_parser = parse_mode)]
+    #[arg(long, value_name = "MODE", default_value = "streamed", requires = "model", value_parser = parse_weights)]
     mode: WeightsMode,
     /// Tokens in a sequence; at most the model's context [default: 256, or the context]
     #[arg(long, value_name = "N", requires = "model")]
@@ -54,15 +55,6 @@ fn parse_plans(name: &str) -> Result<Plans, String> {
         _ => PlanKind::parse(name)
             .map(Plans::One)
             .ok_or_else(|| format!("there are {}, auto, all", PlanKind::ALL.map(PlanKind::name).join(", "))),
-    }
-}
-
-fn parse_mode(name: &str) -> Result<WeightsMode, String> {
-    match name {
-        "streamed" => Ok(WeightsMode::Streamed),
-        "baked" => Ok(WeightsMode::Baked),
-        "reload" => Ok(WeightsMode::Reload),
-        _ => Err("there are streamed, baked, reload".to_owned()),
     }
 }
 

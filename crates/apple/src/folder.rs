@@ -166,7 +166,23 @@ impl Folder {
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn write_text(&self, text: &str) -> io::Result<()> {
-        fs::write(self.path.join("model.mil"), text)
+        self.write("model.mil", text.as_bytes())
+    }
+
+    /// Writes the file `name`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        fs::write(self.path.join(name), bytes)
+    }
+
+    /// The bytes of the file `name`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.path.join(name))
     }
 
     /// Writes the weight files, each where the text says.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use ferrane_engine::{EngineError, Kernel, Port, Surface, WeightFiles};
+use ferrane_engine::{EngineError, Kernel, Port, ReloadWay, Surface, WeightFiles};
 
 use crate::iosurface::{self, AneMemory};
 use crate::loaded::Loaded;
@@ -116,7 +116,7 @@ impl Kernel for AneKernel {
         self.loaded.evaluate(&self.requests[request].object)
     }
 
-    fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError> {
-        self.loaded.reload(weights)
+    fn reload(&mut self, weights: &WeightFiles, way: ReloadWay) -> Result<(), EngineError> {
+        self.loaded.reload(weights, way)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use ferrane_engine::{EngineError, RemarkKind, WeightFiles};
+use ferrane_engine::{EngineError, ReloadWay, RemarkKind, WeightFiles};
 use ferrane_mil::text::{self, Dialect};
 use ferrane_mil::{Attr, Constant, Program, Verified};
 
@@ -22,8 +22,10 @@ const RECLAIM: Duration = Duration::from_millis(100);
 pub(crate) struct Loaded {
     shared: Arc<Shared>,
     program: Verified,
-    model: Object,
-    folder: Folder,
+    /// What no other program's text has.
+    tag: String,
+    /// The model and its folder; none once another should have taken its place and could not be made.
+    model: Option<(Object, Folder)>,
     /// In a slot.
     is_loaded: bool,
 }
@@ -38,8 +40,7 @@ impl Loaded {
         let failures = Failures { engine: NAME, program: &program.main().name };
         weights.check(program.main())?;
         let tag = shared.folders.unique();
-        let tagged = tagged(program.program(), &tag);
-        let text = text::print(&tagged, Dialect::of(&tagged)).map_err(|e| failures.compile(e.to_string()))?;
+        let text = text(program.program(), &tag).map_err(|words| failures.compile(words))?;
         let content = Content { name: &tag, text: &text, weights };
         let refused = |words: String| {
             failures.compile(format!("{words}{}", suspects(program.program(), &shared.profile)))
@@ -48,8 +49,13 @@ impl Loaded {
         shared.count_compile(&failures)?;
         let (model, folder) = shared.messages.model(&content, &shared.folders).map_err(refused)?;
         shared.messages.compile(&model).map_err(refused)?;
-        let mut loaded =
-            Self { shared: Arc::clone(shared), program: program.clone(), model, folder, is_loaded: false };
+        let mut loaded = Self {
+            shared: Arc::clone(shared),
+            program: program.clone(),
+            tag,
+            model: Some((model, folder)),
+            is_loaded: false,
+        };
         loaded.load()?;
         Ok(loaded)
     }
@@ -58,13 +64,14 @@ impl Loaded {
     fn load(&mut self) -> Result<(), EngineError> {
         let shared = &self.shared;
         let failures = self.failures();
+        let Some((model, _)) = &self.model else { return Err(self.lost()) };
         let before = shared.loaded.load(Ordering::Relaxed);
         if let Some(slots) = shared.slots().filter(|slots| before >= *slots) {
             return Err(failures.load(&format!("all {slots} program slots are taken (rule slots)")));
         }
-        if let Err(first) = shared.messages.load(&self.model) {
+        if let Err(first) = shared.messages.load(model) {
             thread::sleep(RECLAIM);
-            shared.messages.load(&self.model).map_err(|words| failures.load(&words))?;
+            shared.messages.load(model).map_err(|words| failures.load(&words))?;
             shared.remark(RemarkKind::Fault, self.name(), failures.load(&first).to_string());
             shared.remark(RemarkKind::Recovery, self.name(), "loaded at the second try");
         }
@@ -74,34 +81,65 @@ impl Loaded {
     }
 
     fn unload(&mut self) -> Result<(), EngineError> {
-        if self.is_loaded {
-            self.shared.messages.unload(&self.model).map_err(|words| self.failures().load(&words))?;
+        if let Some((model, _)) = self.model.as_ref().filter(|_| self.is_loaded) {
+            self.shared.messages.unload(model).map_err(|words| self.failures().load(&words))?;
             self.is_loaded = false;
             self.shared.loaded.fetch_sub(1, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// Puts other weights into its folder and loads it again.
-    pub(crate) fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError> {
+    /// Gives it other weights and loads it again.
+    pub(crate) fn reload(&mut self, weights: &WeightFiles, way: ReloadWay) -> Result<(), EngineError> {
         weights.check(self.program.main())?;
         let shared = Arc::clone(&self.shared);
         let _alone = held(&shared.compiling);
-        self.folder
-            .write_weights(weights)
-            .map_err(|error| self.failures().load(&format!("its weights cannot be written: {error}")))?;
-        self.unload()?;
+        match way {
+            ReloadWay::Files => {
+                let (_, folder) = self.model.as_ref().ok_or_else(|| self.lost())?;
+                folder.write_weights(weights).map_err(|error| {
+                    self.failures().load(&format!("its weights cannot be written: {error}"))
+                })?;
+                self.unload()?;
+            }
+            ReloadWay::Data => self.replace(weights)?,
+        }
         self.load()
+    }
+
+    /// Puts another model in its place, which is given what the compiler made of this one, and the weight file as the
+    /// compiler's own copy. A model's name is a hash of its weights too: one of the same name could not be given others.
+    fn replace(&mut self, weights: &WeightFiles) -> Result<(), EngineError> {
+        let data = weights.only()?;
+        let (_, folder) = self.model.as_ref().ok_or_else(|| self.lost())?;
+        let compiled = folder.read(COMPILED).map_err(|error| {
+            self.failures().load(&format!("the compiler has left no {COMPILED} in its folder: {error}"))
+        })?;
+        let text = text(self.program.program(), &self.tag).map_err(|words| self.failures().load(&words))?;
+        self.unload()?;
+        // Its folder is gone before the other's is made, which has the same name where the weights are the same.
+        self.model = None;
+        let content = Content { name: &self.tag, text: &text, weights };
+        let made = self.shared.messages.model(&content, &self.shared.folders);
+        let (model, folder) = made.map_err(|words| self.failures().load(&words))?;
+        let written = folder.write(COMPILED, &compiled).and_then(|()| folder.write(DATA, data));
+        written.map_err(|error| self.failures().load(&format!("its folder cannot be written: {error}")))?;
+        self.model = Some((model, folder));
+        Ok(())
     }
 
     /// Evaluates it once on the surfaces of `request`.
     pub(crate) fn evaluate(&self, request: &Object) -> Result<(), EngineError> {
-        if !self.is_loaded {
-            return Err(self.failures().load("it is not loaded: loading it again failed"));
-        }
+        let Some((model, _)) = self.model.as_ref().filter(|_| self.is_loaded) else {
+            return Err(self.lost());
+        };
         let _alone = held(&self.shared.evaluating);
-        let evaluated = self.shared.messages.evaluate(&self.model, request);
+        let evaluated = self.shared.messages.evaluate(model, request);
         evaluated.map_err(|words| self.failures().evaluate(&words))
+    }
+
+    fn lost(&self) -> EngineError {
+        self.failures().load("it is not loaded: loading it again failed")
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -124,6 +162,16 @@ impl Drop for Loaded {
             self.shared.remark(RemarkKind::Fault, self.name(), message);
         }
     }
+}
+
+/// What the compiler leaves in a model's folder: the program, and its copy of the weights.
+const COMPILED: &str = "net.plist";
+const DATA: &str = "data";
+
+/// The text of `program` with `tag` in it.
+fn text(program: &Program, tag: &str) -> Result<String, String> {
+    let tagged = tagged(program, tag);
+    text::print(&tagged, Dialect::of(&tagged)).map_err(|error| error.to_string())
 }
 
 /// `program` with `tag` in it, so that no two programs have the same text: the framework calls a model's folder by a hash of

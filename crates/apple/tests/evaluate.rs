@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use ferrane_engine::{Engine, Kernel, WeightFiles};
+use ferrane_engine::{Engine, Kernel, ReloadWay, WeightFiles};
 use ferrane_mil::DType;
 
 #[test]
@@ -74,9 +74,27 @@ fn loading_again_goes_on_with_the_weights_it_was_compiled_with() {
     for door in DOORS {
         let engine = open(door);
         let mut kernel = engine.compile(&convolution(), &weights(1.0)).unwrap();
-        kernel.reload(&weights(3.0)).unwrap();
+        kernel.reload(&weights(3.0), ReloadWay::Files).unwrap();
         let (y, expected) = convolve(&engine, &mut *kernel);
         assert_eq!(y, expected, "{door}");
+    }
+}
+
+/// What was published of one convolution: the compiler's own copy is what is loaded.
+#[test]
+fn loading_again_with_another_data_file_goes_on_with_its_weights() {
+    let _world = World::enter();
+    for door in DOORS {
+        let engine = open(door);
+        let mut kernel = engine.compile(&convolution(), &weights(1.0)).unwrap();
+        // The same again has the same name.
+        for factor in [2.0, 0.5, 0.5] {
+            kernel.reload(&weights(factor), ReloadWay::Data).unwrap();
+            let (y, expected) = convolve(&engine, &mut *kernel);
+            let expected: Vec<f32> = expected.iter().map(|y| y * factor).collect();
+            assert_eq!(y, expected, "{door}");
+        }
+        assert_eq!((engine.usage().compiles, engine.usage().loaded), (1, 1));
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 
 use common::*;
 use ferrane_apple_double::Fault;
-use ferrane_engine::Engine;
+use ferrane_engine::{Engine, ReloadWay};
 
 #[test]
 fn nothing_is_left_behind_by_success_or_failure() {
@@ -27,7 +27,9 @@ fn nothing_is_left_behind_by_success_or_failure() {
             convolve(&engine, &mut *kernel);
             // The surfaces of the last request live as long as it does.
             assert_eq!(world.live().surfaces, 2, "{door}: requests keep surfaces that nobody has any more");
-            kernel.reload(&weights(2.0)).unwrap();
+            for way in ReloadWay::ALL {
+                kernel.reload(&weights(2.0), way).unwrap();
+            }
             world.fail_next(Fault::Evaluate);
             let (x, y) = (surfaces(&engine, kernel.inputs()), surfaces(&engine, kernel.outputs()));
             kernel.evaluate(&[&x[0]], &[&y[0]]).unwrap_err();

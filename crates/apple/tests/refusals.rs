@@ -8,7 +8,9 @@ use std::fs;
 use common::*;
 use ferrane_apple::{AneEngine, Door, OpenError, Setup};
 use ferrane_apple_double::Fault;
-use ferrane_engine::{Engine, EngineError, Port, Profile, RemarkKind, Status, Surface, WeightFiles};
+use ferrane_engine::{
+    Engine, EngineError, Port, Profile, ReloadWay, RemarkKind, Status, Surface, WeightFiles,
+};
 use ferrane_mil::{Builder, DType, Opset, Program, TensorType, verify};
 
 fn refusal(door: Door) -> String {
@@ -254,7 +256,10 @@ fn a_missing_or_damaged_weight_file_is_named_before_anything_is_sent() {
     );
     let mut kernel = compile(&engine).unwrap();
     world.take_sent();
-    assert!(matches!(kernel.reload(&WeightFiles::none()).unwrap_err(), EngineError::Weights(_)));
+    assert!(matches!(
+        kernel.reload(&WeightFiles::none(), ReloadWay::Files).unwrap_err(),
+        EngineError::Weights(_)
+    ));
     assert!(world.take_sent().is_empty());
 }
 
@@ -302,10 +307,35 @@ fn a_kernel_that_was_lost_while_loading_again_says_so() {
     let (x, y) = (surfaces(&engine, kernel.inputs()), surfaces(&engine, kernel.outputs()));
     world.fail_next(Fault::Load);
     world.fail_next(Fault::Load);
-    assert!(matches!(kernel.reload(&weights(2.0)).unwrap_err(), EngineError::Load { .. }));
+    assert!(matches!(kernel.reload(&weights(2.0), ReloadWay::Files).unwrap_err(), EngineError::Load { .. }));
     let error = kernel.evaluate(&[&x[0]], &[&y[0]]).unwrap_err().to_string();
     assert!(error.contains("loading it again failed"), "{error}");
-    kernel.reload(&weights(2.0)).unwrap();
+    kernel.reload(&weights(2.0), ReloadWay::Files).unwrap();
+    kernel.evaluate(&[&x[0]], &[&y[0]]).unwrap();
+
+    // Of a model that should have taken its place there is nothing to load.
+    world.fail_next(Fault::Descriptor);
+    let error = kernel.reload(&weights(2.0), ReloadWay::Data).unwrap_err().to_string();
+    assert!(error.contains("no descriptor"), "{error}");
+    for way in ReloadWay::ALL {
+        let error = kernel.reload(&weights(2.0), way).unwrap_err().to_string();
+        assert!(error.contains("loading it again failed"), "{error}");
+    }
+    assert!(kernel.evaluate(&[&x[0]], &[&y[0]]).is_err());
+}
+
+#[test]
+fn a_data_file_has_place_for_one_weight_file() {
+    let world = World::enter();
+    let engine = open(Door::InMemory);
+    let mut kernel = compile(&engine).unwrap();
+    let mut files = weights(2.0);
+    files.insert("@model_path/weights/other.bin", *b"other");
+    world.take_sent();
+    let error = kernel.reload(&files, ReloadWay::Data).unwrap_err().to_string();
+    assert!(error.contains("there are 2"), "{error}");
+    assert!(world.take_sent().is_empty());
+    let (x, y) = (surfaces(&engine, kernel.inputs()), surfaces(&engine, kernel.outputs()));
     kernel.evaluate(&[&x[0]], &[&y[0]]).unwrap();
 }
 

@@ -3,8 +3,8 @@
 use std::sync::{Arc, RwLockReadGuard, RwLockWriteGuard};
 
 use ferrane_engine::{
-    Engine, EngineError, HostMemory, Kernel, OpSaturation, Port, Profile, Status, Surface, SurfaceError,
-    WeightFiles, WeightsError, round_to_fp16,
+    Engine, EngineError, HostMemory, Kernel, OpSaturation, Port, Profile, ReloadWay, Status, Surface,
+    SurfaceError, WeightFiles, WeightsError, round_to_fp16,
 };
 use ferrane_mil::{BlobRef, DType, TensorType, Verified};
 
@@ -168,7 +168,7 @@ impl Kernel for HostKernel {
     }
 
     /// The new weights take effect.
-    fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError> {
+    fn reload(&mut self, weights: &WeightFiles, _way: ReloadWay) -> Result<(), EngineError> {
         self.executable = executable(&self.engine, &self.source, weights, self.options.clone())?;
         Ok(())
     }

@@ -61,21 +61,44 @@ pub trait Kernel: Send {
     /// When a surface does not fit its port, or the engine refuses or fails; outputs are then undefined.
     fn evaluate(&mut self, inputs: &[&Surface], outputs: &[&Surface]) -> Result<(), EngineError>;
 
-    /// Puts new weight files under the loaded program and loads it again, without compiling. `weights` holds every file
-    /// that [`Engine::compile`] was given, of the same sizes.
+    /// Puts new weights under the loaded program and loads it again, without compiling. `weights` holds every file that
+    /// [`Engine::compile`] was given, of the same sizes.
     ///
-    /// Success says that the program is loaded, not that it computes with the new weights: where the profile has the quirk
-    /// `weight-file-ignored`, which is every Neural Engine as far as is known, it silently goes on with those it was
-    /// compiled with. Only comparing outputs tells.
+    /// Success says that the program is loaded, not that it computes with the new weights: where the profile has the
+    /// [quirk](ReloadWay::quirk) of the way, it silently goes on with those it was compiled with. Only comparing outputs
+    /// tells.
     ///
     /// # Errors
-    /// When a file is missing or damaged, or the program cannot be loaded again.
-    fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError>;
+    /// When a file is missing or damaged, the way is not known for such programs, or the program cannot be loaded again.
+    fn reload(&mut self, weights: &WeightFiles, way: ReloadWay) -> Result<(), EngineError>;
 
     /// The ops of which results saturated in evaluations since this was last asked, for an engine that watches its
     /// arithmetic. Others tell of none.
     fn take_saturation(&mut self) -> Vec<OpSaturation> {
         Vec::new()
+    }
+}
+
+/// How a loaded program is given other weights. An engine without files does the same either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadWay {
+    /// The weight files that the program names are written anew. No Neural Engine is known to heed them.
+    Files,
+    /// The compiler's own copy, its file `data`, is replaced by the weight file. Seen to take effect with one weight;
+    /// what the file holds for more than one weight file nobody says.
+    Data,
+}
+
+impl ReloadWay {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Files, Self::Data];
+
+    /// The quirk of profiles by which the way changes nothing.
+    pub fn quirk(self) -> &'static str {
+        match self {
+            ReloadWay::Files => "weight-file-ignored",
+            ReloadWay::Data => "data-file-ignored",
+        }
     }
 }
 

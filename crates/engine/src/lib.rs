@@ -19,7 +19,7 @@ mod weights;
 
 pub use clock::Clock;
 pub use error::{EngineError, Status};
-pub use kernel::{Engine, Kernel, OpSaturation, Port, Remark, RemarkKind, Usage};
+pub use kernel::{Engine, Kernel, OpSaturation, Port, ReloadWay, Remark, RemarkKind, Usage};
 pub use legalise::{LegaliseError, legalise, share_input};
 pub use profile::{
     AccumulatorKind, Compile, Confidence, CostFigures, Dialect, Effect, Figure, Limits, Numerics, Ports,

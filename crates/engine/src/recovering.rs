@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ferrane_mil::Verified;
 
 use crate::{
-    Clock, Engine, EngineError, Kernel, OpSaturation, Port, Profile, Remark, RemarkKind, Surface,
+    Clock, Engine, EngineError, Kernel, OpSaturation, Port, Profile, ReloadWay, Remark, RemarkKind, Surface,
     SurfaceError, Usage, WeightFiles,
 };
 
@@ -114,8 +114,8 @@ struct RecoveringKernel {
     program: Verified,
     /// What it was compiled with.
     weights: WeightFiles,
-    /// What was last put under it.
-    reloaded: Option<WeightFiles>,
+    /// What was last put under it, and how.
+    reloaded: Option<(WeightFiles, ReloadWay)>,
 }
 
 impl RecoveringKernel {
@@ -129,8 +129,8 @@ impl RecoveringKernel {
             Some(kernel) => kernel,
             None => {
                 let mut kernel = compile(&*self.engine, &self.log, &self.program, &self.weights)?;
-                if let Some(weights) = &self.reloaded {
-                    kernel.reload(weights)?;
+                if let Some((weights, way)) = &self.reloaded {
+                    kernel.reload(weights, *way)?;
                 }
                 kernel
             }
@@ -178,9 +178,9 @@ impl Kernel for RecoveringKernel {
         all
     }
 
-    fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError> {
-        self.kernel()?.reload(weights)?;
-        self.reloaded = Some(weights.clone());
+    fn reload(&mut self, weights: &WeightFiles, way: ReloadWay) -> Result<(), EngineError> {
+        self.kernel()?.reload(weights, way)?;
+        self.reloaded = Some((weights.clone(), way));
         Ok(())
     }
 }

@@ -24,6 +24,14 @@ pub enum WeightsError {
         /// What is wrong.
         reason: String,
     },
+    /// There is one place for the weights, and not one file.
+    #[error(
+        "one weight file can take the place of the compiled one, and there are {files}; write the files and load again, or compile"
+    )]
+    NotOne {
+        /// The files given.
+        files: usize,
+    },
 }
 
 /// Weight files by the path the program gives them (`@model_path/weights/wq.bin`), each a whole file in blob format.
@@ -70,6 +78,17 @@ impl WeightFiles {
     /// Names a file that is missing or does not hold what the function says.
     pub fn check(&self, function: &Function) -> Result<(), WeightsError> {
         function.weights().try_for_each(|(_, blob, ty)| self.chunk(blob, ty).map(drop))
+    }
+
+    /// The bytes of the only file.
+    ///
+    /// # Errors
+    /// [`WeightsError::NotOne`].
+    pub fn only(&self) -> Result<&Arc<[u8]>, WeightsError> {
+        match self.files.values().collect::<Vec<_>>()[..] {
+            [file] => Ok(file),
+            _ => Err(WeightsError::NotOne { files: self.files.len() }),
+        }
     }
 
     /// All files, by path.

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ferrane_cpu::CpuEngine;
-use ferrane_engine::{Engine, Kernel, Port, Surface, WeightFiles, round_to_fp16};
+use ferrane_engine::{Engine, Kernel, Port, ReloadWay, Surface, WeightFiles, round_to_fp16};
 use ferrane_mil::pass::PackedInput;
 use ferrane_model::{
     LayerRole,
@@ -194,7 +194,7 @@ impl Bench<'_> {
         let first = if mode == WeightsMode::Reload { -1.0 } else { 1.0 };
         let mut kernel = baked.compile(engine, &files(first)?, &log)?;
         if mode == WeightsMode::Reload {
-            kernel.reload(&files(1.0)?)?;
+            kernel.reload(&files(1.0)?, ReloadWay::Files)?;
         }
         Ok((kernel, baked.packed().to_vec()))
     }

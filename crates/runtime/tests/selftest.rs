@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use ferrane_cpu::CpuEngine;
-use ferrane_engine::{Clock, Engine, EngineError, Kernel, Port, Profile, Surface, SurfaceError, WeightFiles};
+use ferrane_engine::{
+    Clock, Engine, EngineError, Kernel, Port, Profile, ReloadWay, Surface, SurfaceError, WeightFiles,
+};
 use ferrane_mil::Verified;
 use ferrane_model::{
     ModelConfig, Parameters, Preset,
@@ -138,8 +140,8 @@ impl Kernel for WrongKernel {
         outputs.iter().try_for_each(|output| Ok(output.write(self.1)?))
     }
 
-    fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError> {
-        self.0.reload(weights)
+    fn reload(&mut self, weights: &WeightFiles, way: ReloadWay) -> Result<(), EngineError> {
+        self.0.reload(weights, way)
     }
 }
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use common::{config, noise, parameters, relative_error};
 use ferrane_cpu::CpuEngine;
-use ferrane_engine::{Engine, EngineError, Kernel, Port, Profile, Surface, SurfaceError, Usage, WeightFiles};
+use ferrane_engine::{
+    Engine, EngineError, Kernel, Port, Profile, ReloadWay, Surface, SurfaceError, Usage, WeightFiles,
+};
 use ferrane_mil::Verified;
 use ferrane_model::{
     ParamTable, Parameters,
@@ -302,11 +304,11 @@ impl Kernel for WatchedKernel {
         self.kernel.evaluate(inputs, outputs)
     }
 
-    fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError> {
+    fn reload(&mut self, weights: &WeightFiles, way: ReloadWay) -> Result<(), EngineError> {
         if self.reloads_left == 0 {
             return Ok(());
         }
         self.reloads_left -= 1;
-        self.kernel.reload(weights)
+        self.kernel.reload(weights, way)
     }
 }

@@ -4,8 +4,8 @@ use std::sync::{Arc, atomic::Ordering};
 
 use ferrane_cpu::{HostKernel, Options};
 use ferrane_engine::{
-    Clock, Engine, EngineError, Kernel, OpSaturation, Port, Profile, Remark, RemarkKind, Status, Surface,
-    SurfaceError, Usage, WeightFiles, cost,
+    Clock, Engine, EngineError, Kernel, OpSaturation, Port, Profile, ReloadWay, Remark, RemarkKind, Status,
+    Surface, SurfaceError, Usage, WeightFiles, cost,
 };
 use ferrane_mil::{Program, Verified, pass::decompose_attention, verify};
 
@@ -300,17 +300,17 @@ impl Kernel for SimKernel {
         self.kernel.take_saturation()
     }
 
-    fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError> {
-        match self.shared.profile.quirk(WEIGHTS_STAY) {
-            // Weights are part of the compiled program: nobody reads the new files.
+    fn reload(&mut self, weights: &WeightFiles, way: ReloadWay) -> Result<(), EngineError> {
+        if way == ReloadWay::Data {
+            weights.only()?;
+        }
+        match self.shared.profile.quirk(way.quirk()) {
+            // Weights are part of the compiled program: nobody reads the new ones.
             Some(_) => Ok(self.kernel.check_weights(weights)?),
-            None => self.kernel.reload(weights),
+            None => self.kernel.reload(weights, way),
         }
     }
 }
-
-/// The quirk by which new weight files change nothing.
-const WEIGHTS_STAY: &str = "weight-file-ignored";
 
 impl SimKernel {
     /// Why this evaluation fails, if it does.

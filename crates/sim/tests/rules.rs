@@ -1,6 +1,6 @@
 //! What the simulated engine refuses, and how it binds surfaces.
 
-use ferrane_engine::{Engine, Kernel, Port, Profile, Surface, WeightFiles};
+use ferrane_engine::{Engine, Kernel, Port, Profile, ReloadWay, Surface, WeightFiles};
 use ferrane_mil::{Builder, DType, Function, Opset, Program, TensorType, blob::BlobWriter, verify};
 use ferrane_sim::SimEngine;
 
@@ -166,9 +166,9 @@ fn weights_are_those_of_the_compile_and_reloading_is_silent_about_it() {
     let mut kernel = m4().compile(&baked(), &files).unwrap();
     files.insert("@model_path/weights/w.bin", gain(5.0).file("@model_path/weights/w.bin").unwrap().clone());
     assert_eq!(first_of_ones(&mut *kernel), 2.0);
-    kernel.reload(&files).unwrap();
+    kernel.reload(&files, ReloadWay::Files).unwrap();
     assert_eq!(first_of_ones(&mut *kernel), 2.0);
-    let error = kernel.reload(&WeightFiles::none()).unwrap_err().to_string();
+    let error = kernel.reload(&WeightFiles::none(), ReloadWay::Files).unwrap_err().to_string();
     assert!(error.contains("@model_path/weights/w.bin"), "{error}");
 }
 
@@ -177,11 +177,29 @@ fn reloading_works_where_the_profile_says_so() {
     let mut profile = Profile::built_in("m4").unwrap();
     profile.assume("weight-file-ignored").unwrap();
     let mut kernel = SimEngine::new(profile, 1).compile(&baked(), &gain(2.0)).unwrap();
-    kernel.reload(&gain(5.0)).unwrap();
+    kernel.reload(&gain(5.0), ReloadWay::Files).unwrap();
     assert_eq!(first_of_ones(&mut *kernel), 5.0);
-    let error = kernel.reload(&WeightFiles::none()).unwrap_err().to_string();
+    let error = kernel.reload(&WeightFiles::none(), ReloadWay::Files).unwrap_err().to_string();
     assert!(error.contains("@model_path/weights/w.bin"), "{error}");
     assert_eq!(first_of_ones(&mut *kernel), 5.0);
+}
+
+#[test]
+fn a_replaced_data_file_takes_effect_unless_the_profile_denies_it() {
+    let profile = Profile::built_in("m4").unwrap();
+    let mut kernel = SimEngine::new(profile.clone(), 1).compile(&baked(), &gain(2.0)).unwrap();
+    kernel.reload(&gain(5.0), ReloadWay::Data).unwrap();
+    assert_eq!(first_of_ones(&mut *kernel), 5.0);
+    let mut two = gain(2.0);
+    two.insert("@model_path/weights/v.bin", *b"v");
+    let error = kernel.reload(&two, ReloadWay::Data).unwrap_err().to_string();
+    assert!(error.contains("there are 2"), "{error}");
+
+    let mut profile = profile;
+    profile.quirks.get_mut("data-file-ignored").unwrap().holds.value = true;
+    let mut kernel = SimEngine::new(profile, 1).compile(&baked(), &gain(2.0)).unwrap();
+    kernel.reload(&gain(5.0), ReloadWay::Data).unwrap();
+    assert_eq!(first_of_ones(&mut *kernel), 2.0);
 }
 
 #[test]

@@ -5,7 +5,9 @@ mod common;
 use std::sync::Arc;
 
 use common::{noise, settings};
-use ferrane_engine::{Engine, EngineError, Kernel, Port, Profile, Surface, SurfaceError, WeightFiles};
+use ferrane_engine::{
+    Engine, EngineError, Kernel, Port, Profile, ReloadWay, Surface, SurfaceError, WeightFiles,
+};
 use ferrane_mil::Verified;
 use ferrane_model::{Parameters, Preset, stage::Tokens};
 use ferrane_sim::SimEngine;
@@ -60,8 +62,8 @@ impl Kernel for SaturatingKernel {
         Ok(())
     }
 
-    fn reload(&mut self, weights: &WeightFiles) -> Result<(), EngineError> {
-        self.0.reload(weights)
+    fn reload(&mut self, weights: &WeightFiles, way: ReloadWay) -> Result<(), EngineError> {
+        self.0.reload(weights, way)
     }
 }
 

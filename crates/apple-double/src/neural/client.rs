@@ -99,7 +99,8 @@ define_class!(
             world::note("loadModel:options:qos:error:");
             check_qos(qos);
             check_mil_options(options);
-            answer(program(model).program.load(), error)
+            let model = program(model);
+            answer(model.program.load(&model.folder), error)
         }
 
         #[unsafe(method(evaluateWithModel:options:request:qos:error:))]

@@ -152,7 +152,7 @@ define_class!(
             world::note("loadWithQoS:options:error:");
             check_qos(qos.into());
             check_no_options(options);
-            answer(self.ivars().program.load(), error)
+            answer(self.ivars().program.load(&self.description().folder()), error)
         }
 
         #[unsafe(method(evaluateWithQoS:options:request:error:))]

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
-use ferrane_engine::{Engine, EngineError, Kernel, Port, Surface, WeightFiles};
-use ferrane_mil::{DType, blob, text, verify};
+use ferrane_engine::{Engine, EngineError, Kernel, Port, ReloadWay, Surface, WeightFiles};
+use ferrane_mil::{DType, Verified, blob, text, verify};
+use ferrane_sim::faults::FaultPlan;
 use half::f16;
 
 use super::request::{Bound, Request};
@@ -39,27 +40,33 @@ impl Program {
         let text = fs::read_to_string(&file).map_err(|e| refuse(format!("{}: {e}", file.display())))?;
         let program = text::parse(&text).map_err(|e| refuse(e.to_string()))?.program;
         let program = verify(program).map_err(|e| refuse(format!("{e:?}")))?;
-        let mut weights = WeightFiles::none();
-        for (_, blob, _) in program.main().weights() {
-            let file = blob::resolve(folder, &blob.path).map_err(|e| refuse(e.to_string()))?;
-            weights.insert(
-                &*blob.path,
-                fs::read(&file).map_err(|e| refuse(format!("{}: {e}", file.display())))?,
-            );
-        }
+        let weights = in_folder(&program, folder).map_err(refuse)?;
         let kernel = chip().compile(&program, &weights).map_err(|e| refuse(said(&e)))?;
-        for left in ["data", "net.plist"] {
-            fs::write(folder.join(left), left).map_err(|e| refuse(e.to_string()))?;
+        let data = weights.only().map_or(&[][..], |file| file);
+        let compiled = remember(Compiled { program, weights: weights.clone() });
+        for (left, bytes) in [("data", data), ("net.plist", compiled.as_bytes())] {
+            fs::write(folder.join(left), bytes).map_err(|e| refuse(e.to_string()))?;
         }
         self.state().kernel = Some(kernel);
         Ok(())
     }
 
-    pub(super) fn load(&self) -> Result<(), Refusal> {
+    /// Loads what was compiled in `folder`, by this model or, with another `data`, by one before it.
+    pub(super) fn load(&self, folder: &Path) -> Result<(), Refusal> {
+        let refuse = |words: String| Refusal::new(4, format!("Program load failure (0x50004): {words}"));
         let mut state = self.state();
         assert!(!state.loaded, "a model is loaded once");
-        if state.kernel.is_none() || world::fails(Fault::Load) {
-            return Err(Refusal::new(4, "Program load failure (0x50004)"));
+        if world::fails(Fault::Load) {
+            return Err(refuse("a fault on purpose".into()));
+        }
+        let name = fs::read_to_string(folder.join("net.plist")).map_err(|e| refuse(e.to_string()))?;
+        let compiled = remembered(&name).ok_or_else(|| refuse(format!("{name} was never compiled")))?;
+        match &mut state.kernel {
+            Some(kernel) => {
+                let files = in_folder(&compiled.program, folder).map_err(refuse)?;
+                kernel.reload(&files, ReloadWay::Files).map_err(|e| refuse(said(&e)))?;
+            }
+            none => *none = Some(compiled.with_data(folder).map_err(refuse)?),
         }
         state.loaded = true;
         LOADED.fetch_add(1, Ordering::SeqCst);
@@ -104,6 +111,48 @@ impl Program {
         // A panic on purpose, of an assertion above, changes nothing.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the compiler made, by what it wrote into `net.plist`.
+#[derive(Clone)]
+struct Compiled {
+    program: Verified,
+    weights: WeightFiles,
+}
+
+static COMPILED: Mutex<Vec<Compiled>> = Mutex::new(Vec::new());
+
+fn remember(compiled: Compiled) -> String {
+    let mut all = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    all.push(compiled);
+    (all.len() - 1).to_string()
+}
+
+fn remembered(name: &str) -> Option<Compiled> {
+    COMPILED.lock().unwrap_or_else(PoisonError::into_inner).get(name.parse::<usize>().ok()?).cloned()
+}
+
+impl Compiled {
+    /// The same with the weights that `data` in `folder` holds. It is not compiled: nothing is counted.
+    fn with_data(mut self, folder: &Path) -> Result<Box<dyn Kernel>, String> {
+        let data = fs::read(folder.join("data")).map_err(|e| format!("data: {e}"))?;
+        let path = self.weights.iter().next().map(|(path, _)| path.to_owned()).ok_or("it has no weights")?;
+        let chip = chip().with_faults(FaultPlan::default());
+        let mut kernel = chip.compile(&self.program, &self.weights).map_err(|e| said(&e))?;
+        self.weights.insert(path, data);
+        kernel.reload(&self.weights, ReloadWay::Data).map_err(|e| said(&e))?;
+        Ok(kernel)
+    }
+}
+
+/// The weight files of a program in its folder.
+fn in_folder(program: &Verified, folder: &Path) -> Result<WeightFiles, String> {
+    let mut weights = WeightFiles::none();
+    for (_, blob, _) in program.main().weights() {
+        let file = blob::resolve(folder, &blob.path).map_err(|e| e.to_string())?;
+        weights.insert(&*blob.path, fs::read(&file).map_err(|e| format!("{}: {e}", file.display()))?);
+    }
+    Ok(weights)
 }
 
 /// The simulator's words for the cause, without its own name.

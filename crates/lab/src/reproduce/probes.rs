@@ -1,6 +1,6 @@
 //! Small programs that ask an engine one question each.
 
-use ferrane_engine::{Engine, Kernel, Port, Surface, WeightFiles, legalise};
+use ferrane_engine::{Engine, Kernel, Port, ReloadWay, Surface, WeightFiles, legalise};
 use ferrane_mil::blob::BlobWriter;
 use ferrane_mil::{Builder, CallError, Constant, DType, Function, Opcode, Opset, TensorType, ValueId};
 
@@ -105,7 +105,7 @@ fn reload(bench: &Bench) -> Result<f64, String> {
     };
     let mut kernel = bench.engine.compile(&program, &files(1.0)?).map_err(text)?;
     let before = evaluate(&*bench.engine, &mut *kernel, 1.0)?;
-    kernel.reload(&files(3.0)?).map_err(text)?;
+    kernel.reload(&files(3.0)?, ReloadWay::Files).map_err(text)?;
     let after = evaluate(&*bench.engine, &mut *kernel, 1.0)?;
     Ok(most_apart(&before, &after))
 }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
 };
 
-use ferrane_engine::{Kernel, OpSaturation, Port, Surface, WeightFiles};
+use ferrane_engine::{Kernel, OpSaturation, Port, ReloadWay, Surface, WeightFiles};
 
 use super::{
     BakedPiece, Bakery,
@@ -103,7 +103,7 @@ impl LayerKernel {
             Some(loaded) if loaded.version == version => loaded,
             Some(mut stale) if self.bakery.mode == WeightsMode::Reload => {
                 let files = self.files(1.0)?;
-                self.bakery.log.time_reload(|| stale.kernel.reload(&files))?;
+                self.bakery.log.time_reload(|| stale.kernel.reload(&files, ReloadWay::Files))?;
                 Loaded { version, check: Some(Check::Outputs), ..stale }
             }
             // A stale kernel has nothing more to do: it is gone before its successor takes its slot.
@@ -143,12 +143,12 @@ impl LayerKernel {
     ) -> Result<(), RuntimeError> {
         let (own, others) = (self.files(1.0)?, self.files(-1.0)?);
         let before = read_all(outputs)?;
-        kernel.reload(&others)?;
+        kernel.reload(&others, ReloadWay::Files)?;
         kernel.evaluate(inputs, outputs)?;
         let reloaded = read_all(outputs)?;
         self.compile(&others)?.evaluate(inputs, outputs)?;
         self.require_near(&reloaded, &read_all(outputs)?, SAME_PROGRAM)?;
-        kernel.reload(&own)?;
+        kernel.reload(&own, ReloadWay::Files)?;
         kernel.evaluate(inputs, outputs)?;
         self.require_near(&read_all(outputs)?, &before, SAME_PROGRAM)
     }

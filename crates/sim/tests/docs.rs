@@ -22,8 +22,16 @@ fn reaction(rule: &Rule) -> &'static str {
         ("slots", ..) => "load fails: 0x50004",
         ("reload-ignored", ..) => "keeps the old weights, silently",
         ("port-order", ..) => "binds so, remarks",
-        ("sdpa-mask" | "slice-of-width", ..) => "computes so, remarks",
-        ("int8-activations", ..) => "computes so",
+        (
+            "sdpa-mask"
+            | "sdpa-mask-planes"
+            | "sdpa-extent"
+            | "transposed-products"
+            | "slice-of-width"
+            | "concat-of-width-slices",
+            ..,
+        ) => "computes so, remarks",
+        ("int8-activations" | "gather-index", ..) => "computes so",
         ("softplus-range" | "round-range", ..) => "computes so with `--numerics faithful`",
         ("port-sizes", ..) => "evaluation fails: 0x1d, when surfaces do differ",
         ("tile-poisons-process", ..) => "every later evaluation fails: 0x1d",

@@ -29,6 +29,14 @@ pub struct Breach {
 }
 
 impl Breach {
+    /// The index of the op that breaks it, where one does.
+    pub fn op(&self) -> Option<usize> {
+        match self.place {
+            Place::Op(op) | Place::Arg(op, _) => Some(op),
+            Place::Function | Place::Value(_) | Place::Output(_) => None,
+        }
+    }
+
     /// What breaks it, what comes of it on the profile's chip, and the rule's id.
     pub fn message(&self, profile: &Profile) -> String {
         let surely = self.rule.severity() != Severity::Note;

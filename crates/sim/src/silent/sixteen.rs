@@ -1,28 +1,12 @@
-//! What the chip computes in place of what the program says, without an error: the profile's silent quirks as rewritings
-//! of the function, so that the executor shows their results.
+//! Magnitudes that are formed at sixteen times their value on the way.
 
-use ferrane_engine::Profile;
-use ferrane_mil::{Arg, Call, Constant, Function, Op, Opcode, Operand, ValueId};
+use ferrane_mil::{Arg, Call, Function, Op, Opcode, Operand, ValueId};
 
-/// `function` as the chip of `profile` computes it.
-pub(crate) fn rewrite(function: &Function, profile: &Profile) -> Function {
-    let mut f = function.clone();
-    if profile.quirk("sdpa-mask-ignored").is_some() {
-        drop_masks(&mut f);
-    }
-    if profile.quirk("slice-scale").is_some() {
-        encode(&mut f, |f, op| begins_inside_last_axis(Call::new(f, op)).then(|| op.result()));
-    }
-    if profile.quirk("int8-activation-limit").is_some() {
-        encode_int8_activations(&mut f);
-    }
-    f
-}
+use super::{by_scalar, like};
 
-/// Attention goes unmasked.
-fn drop_masks(f: &mut Function) {
-    let attentions = f.ops.iter_mut().filter(|op| op.code == Opcode::ScaledDotProductAttention);
-    attentions.for_each(|op| op.args.retain(|(name, _)| name != "attn_mask"));
+/// Results of slices that begin inside the last axis.
+pub(super) fn encode_slices(f: &mut Function) {
+    encode(f, |f, op| begins_inside_last_axis(Call::new(f, op)).then(|| op.result()));
 }
 
 /// Where a slice does not begin at 0 of the last axis, the engine forms sixteen times its values on the way.
@@ -57,29 +41,12 @@ fn encode(f: &mut Function, which: impl Fn(&Function, &Op) -> Option<ValueId>) {
 /// `to = (from·16)/16`, each rounded to fp16.
 fn through_sixteen(f: &mut Function, from: ValueId, to: ValueId) {
     let scaled = like(f, to, "x16");
-    for (x, factor, y) in [(from, 16.0, scaled), (scaled, 1.0 / 16.0, to)] {
-        let factor = match f.tensor_type(to).map(|ty| ty.dtype) {
-            Some(ferrane_mil::DType::Fp16) => Constant::fp16(factor),
-            _ => Constant::fp32(factor),
-        };
-        let args =
-            vec![("x".into(), Arg::One(Operand::Value(x))), ("y".into(), Arg::One(Operand::Literal(factor)))];
-        f.ops.push(Op { code: Opcode::Mul, name: String::new(), args, results: vec![y], attrs: Vec::new() });
-    }
-}
-
-/// A new value of the type of `v`, named after it.
-fn like(f: &mut Function, v: ValueId, what: &str) -> ValueId {
-    let value = f.value(v);
-    let (mut name, ty) = (format!("{}_{what}", value.name), value.ty.clone());
-    while f.values.iter().any(|other| other.name == name) {
-        name.push('_');
-    }
-    f.add_value(name, ty)
+    by_scalar(f, Opcode::Mul, from, 16.0, scaled);
+    by_scalar(f, Opcode::Mul, scaled, 1.0 / 16.0, to);
 }
 
 /// Activations that meet int8 weights go through the same encoding.
-fn encode_int8_activations(f: &mut Function) {
+pub(super) fn encode_int8_activations(f: &mut Function) {
     let int8: Vec<ValueId> = f.ops.iter().filter(|op| is_int8(f, op)).map(Op::result).collect();
     let ops = std::mem::take(&mut f.ops);
     for mut op in ops {

@@ -178,6 +178,7 @@ fn text(program: &Program, tag: &str) -> Result<String, String> {
 /// the text, and equal programs would share one.
 fn tagged(program: &Program, tag: &str) -> Program {
     let mut program = program.clone();
+    program.require_build_info();
     for (_, attr) in program.attrs.iter_mut().filter(|(name, _)| name == "buildInfo") {
         let Attr::Dict(_, entries) = attr else { continue };
         let tag = Attr::Constant(Constant::string(tag));

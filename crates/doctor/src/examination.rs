@@ -6,15 +6,27 @@ use ferrane_engine::Engine;
 
 use crate::finding::{Finding, Found, Measured, Verdict};
 use crate::probes::{self, Probe};
-use crate::rig::{Dialect, Rig};
+use crate::rig::{Dialect, Meter, Rig};
 
 /// What one probe found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Examined {
     /// The probe.
     pub probe: &'static Probe,
+    /// The door it was put through, if not that of the examination.
+    pub other_door: Option<&'static str>,
     /// How it ended.
     pub verdict: Verdict,
+}
+
+impl Examined {
+    /// The probe's name, and through which other door it went.
+    pub fn title(&self) -> String {
+        match self.other_door {
+            None => self.probe.name.to_owned(),
+            Some(door) => format!("{} by {door}", self.probe.name),
+        }
+    }
 }
 
 /// What all probes found.
@@ -25,9 +37,10 @@ pub struct Examination {
 }
 
 impl Examination {
-    /// All findings, in the order they were made.
+    /// All findings of the examination's own door, in the order they were made.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
-        self.examined.iter().filter_map(|e| e.verdict.found()).flat_map(|found| &found.findings)
+        let own = self.examined.iter().filter(|examined| examined.other_door.is_none());
+        own.filter_map(|e| e.verdict.found()).flat_map(|found| &found.findings)
     }
 
     /// The finding of this key.
@@ -36,33 +49,38 @@ impl Examination {
     }
 }
 
-/// Runs `probes`, each by `run` and in the dialect that was found to be taken, and tells of each as it ends.
+/// Runs `probes`, each by `run` and in the dialect that was found to be taken, and tells of each as it ends. Those that are
+/// [of a door](Probe::is_of_door) are run again through `other_door`, if there is one, which is given to `run`.
 ///
 /// The dialect is always probed first: without it no other program can be written. If no dialect is taken, nothing else is
 /// tried.
 pub fn examine(
     probes: &[&'static Probe],
-    mut run: impl FnMut(&'static Probe, Dialect) -> Verdict,
+    other_door: Option<&'static str>,
+    mut run: impl FnMut(&'static Probe, Dialect, Option<&'static str>) -> Verdict,
     mut tell: impl FnMut(&Examined),
 ) -> Examination {
     let mut examined = Vec::new();
-    let mut add = |probe, verdict| {
-        let one = Examined { probe, verdict };
+    let mut add = |probe, other_door, verdict| {
+        let one = Examined { probe, other_door, verdict };
         tell(&one);
         examined.push(one);
     };
     let first = &probes::DIALECT;
-    let verdict = run(first, probes::text::OLDEST);
+    let verdict = run(first, probes::text::OLDEST, None);
     let dialect = verdict.found().and_then(dialect);
-    add(first, verdict);
+    add(first, None, verdict);
     for probe in probes.iter().filter(|probe| probe.name != first.name) {
-        add(
-            probe,
-            match dialect {
-                Some(dialect) => run(probe, dialect),
-                None => Verdict::Unclear("not tried: the engine takes no dialect".into()),
-            },
-        );
+        for door in [None].into_iter().chain(other_door.filter(|_| probe.is_of_door).map(Some)) {
+            add(
+                probe,
+                door,
+                match dialect {
+                    Some(dialect) => run(probe, dialect, door),
+                    None => Verdict::Unclear("not tried: the engine takes no dialect".into()),
+                },
+            );
+        }
     }
     Examination { examined }
 }
@@ -79,9 +97,10 @@ fn dialect(found: &Found) -> Option<Dialect> {
 }
 
 impl Probe {
-    /// Runs the probe in this process. The engine should be one that nothing has used before.
-    pub fn run(&self, engine: Arc<dyn Engine>, dialect: Dialect) -> Verdict {
-        let rig = Rig::new(engine, dialect);
+    /// Runs the probe in this process. The engine should be one that nothing has used before, and keep nothing from its chip
+    /// ([`unguarded`](crate::unguarded)). `meter` tells what the machine draws.
+    pub fn run(&self, engine: Arc<dyn Engine>, dialect: Dialect, meter: &dyn Meter) -> Verdict {
+        let rig = Rig::new(engine, dialect, meter);
         match (self.run)(&rig) {
             Ok(found) => Verdict::Found(found),
             Err(trouble) => Verdict::Unclear(trouble.to_string()),

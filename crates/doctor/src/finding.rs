@@ -137,12 +137,6 @@ impl Found {
         self
     }
 
-    /// The findings as mere notes, for what they are of.
-    pub(crate) fn into_notes(self, of: &str) -> Self {
-        let findings = self.findings.iter().map(|finding| format!("{finding} {of}"));
-        Self { notes: findings.chain(self.notes).collect(), findings: Vec::new() }
-    }
-
     pub(crate) fn and(mut self, other: Found) -> Self {
         self.findings.extend(other.findings);
         self.notes.extend(other.notes);

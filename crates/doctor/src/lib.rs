@@ -21,6 +21,6 @@ pub use examination::{Examination, Examined, examine};
 pub use finding::{Finding, Found, Measured, Sharpness, Verdict};
 pub use machine::{Machine, NoMachine};
 pub use probes::{Probe, UnknownProbe, probe, probes};
-pub use profile::{MeasuredProfileError, measured_profile};
+pub use profile::{MeasuredProfileError, measured_profile, unguarded};
 pub use report::report;
-pub use rig::Dialect;
+pub use rig::{Dialect, Meter, NoMeter};

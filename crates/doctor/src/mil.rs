@@ -62,8 +62,17 @@ pub(crate) fn weight(files: &mut WeightFiles, name: &str, values: &[f32]) -> Res
 
 /// A weight file of int8.
 pub(crate) fn weight_int8(files: &mut WeightFiles, name: &str, values: Vec<i64>) -> Result<(), Trouble> {
+    chunk(files, name, DType::Int8, &Data::Int(values))
+}
+
+/// A weight file of uint8.
+pub(crate) fn weight_uint8(files: &mut WeightFiles, name: &str, values: Vec<u64>) -> Result<(), Trouble> {
+    chunk(files, name, DType::Uint8, &Data::Uint(values))
+}
+
+fn chunk(files: &mut WeightFiles, name: &str, dtype: DType, data: &Data) -> Result<(), Trouble> {
     let mut writer = BlobWriter::new(Cursor::new(Vec::new()))?;
-    writer.chunk_data(DType::Int8, &Data::Int(values))?;
+    writer.chunk_data(dtype, data)?;
     files.insert(path(name), writer.finish()?.into_inner());
     Ok(())
 }

@@ -47,7 +47,7 @@ fn of_machine(machine: &Result<Machine, NoMachine>) -> String {
 }
 
 fn of_probe(examined: &Examined, base: &Profile) -> String {
-    let mut text = format!("## {}: {}\n\n", examined.probe.name, examined.probe.question);
+    let mut text = format!("## {}: {}\n\n", examined.title(), examined.probe.question);
     match &examined.verdict {
         Verdict::Unclear(why) => {
             let _ = writeln!(text, "Unclear: {why}");

@@ -50,17 +50,36 @@ pub(crate) enum Answer {
     Refused(EngineError),
 }
 
+/// Tells what the Neural Engine draws.
+pub trait Meter {
+    /// The mean watts while `work` runs.
+    ///
+    /// # Errors
+    /// Why it cannot be told.
+    fn watts(&self, work: &mut dyn FnMut()) -> Result<f64, String>;
+}
+
+/// For machines without a meter.
+pub struct NoMeter;
+
+impl Meter for NoMeter {
+    fn watts(&self, _work: &mut dyn FnMut()) -> Result<f64, String> {
+        Err("this machine does not tell what it draws".to_owned())
+    }
+}
+
 /// An engine under examination.
-pub(crate) struct Rig {
+pub(crate) struct Rig<'a> {
+    meter: &'a dyn Meter,
     engine: Arc<dyn Engine>,
     pub(crate) dialect: Dialect,
     /// Programs given to the compiler so far.
     compiles: Cell<u64>,
 }
 
-impl Rig {
-    pub(crate) fn new(engine: Arc<dyn Engine>, dialect: Dialect) -> Self {
-        Self { engine, dialect, compiles: Cell::new(0) }
+impl<'a> Rig<'a> {
+    pub(crate) fn new(engine: Arc<dyn Engine>, dialect: Dialect, meter: &'a dyn Meter) -> Self {
+        Self { meter, engine, dialect, compiles: Cell::new(0) }
     }
 
     /// Programs given to the compiler so far, those it refused among them.
@@ -125,11 +144,11 @@ impl Rig {
         Ok(Answer::Refused(error))
     }
 
-    /// Whether the engine compiles and loads a program. A refusal counts as in [`Rig::ask`].
+    /// Whether the engine compiles and loads a program. A refusal counts only if it still does so with the plainest one.
     pub(crate) fn takes(&self, mil: &Mil, weights: &WeightFiles) -> Result<bool, Trouble> {
         match self.compile(&self.program(mil)?, weights) {
             Ok(_) => Ok(true),
-            Err(Compiling::Refused(_)) => self.control().map(|()| false),
+            Err(Compiling::Refused(_)) => self.plainest(self.dialect).map(|_| false),
             Err(Compiling::Trouble(trouble)) => Err(trouble),
         }
     }
@@ -155,18 +174,22 @@ impl Rig {
     }
 
     pub(crate) fn control_in(&self, dialect: Dialect) -> Result<(), Trouble> {
-        let mil = Mil::new(SAFE, port("y", SAFE, "relu(x = x)"));
-        let refused = |error: EngineError| Trouble::Control(error.to_string());
-        let mut loaded = match self.compile(&self.program_in(&mil, dialect)?, &WeightFiles::none()) {
-            Ok(loaded) => loaded,
-            Err(Compiling::Refused(error)) => return Err(refused(error)),
-            Err(Compiling::Trouble(trouble)) => return Err(trouble),
-        };
+        let mut loaded = self.plainest(dialect)?;
         let x: Vec<f32> = (0..SAFE[0] * SAFE[1]).map(|i| i as f32 % 7.0 - 3.0).collect();
-        let y = loaded.run(&[&x])?.map_err(refused)?;
+        let y = loaded.run(&[&x])?.map_err(|error| Trouble::Control(error.to_string()))?;
         match y[0].iter().zip(&x).all(|(y, x)| *y == x.max(0.0)) {
             true => Ok(()),
             false => Err(Trouble::Control("its relu is wrong".into())),
+        }
+    }
+
+    /// The plainest program, loaded.
+    fn plainest(&self, dialect: Dialect) -> Result<Loaded, Trouble> {
+        let mil = Mil::new(SAFE, port("y", SAFE, "relu(x = x)"));
+        match self.compile(&self.program_in(&mil, dialect)?, &WeightFiles::none()) {
+            Ok(loaded) => Ok(loaded),
+            Err(Compiling::Refused(error)) => Err(Trouble::Control(error.to_string())),
+            Err(Compiling::Trouble(trouble)) => Err(trouble),
         }
     }
 
@@ -200,6 +223,40 @@ impl Rig {
         Ok(times[times.len() / 2])
     }
 
+    /// Watts that the engine draws while it evaluates: by its clock if it has one, else by the meter.
+    pub(crate) fn watts(&self, loaded: &mut Loaded) -> Result<f64, Trouble> {
+        if let Some(before) = self.engine.clock() {
+            loaded.evaluate()?;
+            let passed = self.engine.clock().unwrap_or_default() - before;
+            return Ok(passed.nanojoules as f64 / passed.nanoseconds.max(1) as f64);
+        }
+        let mut done = Ok(());
+        let watts = self.meter.watts(&mut || {
+            let begun = Instant::now();
+            while done.is_ok() && begun.elapsed() < METERED {
+                done = loaded.evaluate();
+            }
+        });
+        done?;
+        watts.map_err(Trouble::Unclear)
+    }
+
+    /// Watts that it draws while nothing is asked of it; nothing where time is modelled, which does not pass then.
+    pub(crate) fn idle_watts(&self) -> Result<f64, Trouble> {
+        if self.is_modelled() {
+            return Err(Trouble::Unclear("time is modelled, and none passes between evaluations".into()));
+        }
+        self.meter.watts(&mut || std::thread::sleep(METERED)).map_err(Trouble::Unclear)
+    }
+
+    /// Seconds that one evaluation takes right after `rest`, in which nothing is asked of the engine.
+    pub(crate) fn seconds_after(&self, rest: Duration, loaded: &mut Loaded) -> Result<f64, Trouble> {
+        std::thread::sleep(rest);
+        let begun = Instant::now();
+        loaded.evaluate()?;
+        Ok(begun.elapsed().as_secs_f64())
+    }
+
     /// Seconds that compiling and loading takes: by the engine's clock if it has one, else by the wall.
     pub(crate) fn compile_seconds(&self, mil: &Mil, weights: &WeightFiles) -> Result<f64, Trouble> {
         let program = self.program(mil)?;
@@ -217,6 +274,8 @@ const WARM_UP: usize = 10;
 const RUNS: usize = 50;
 /// Time after which enough evaluations were timed.
 const BUDGET: Duration = Duration::from_secs(2);
+/// Time over which it is metered what is drawn: several of the seconds that meters sample.
+const METERED: Duration = Duration::from_secs(6);
 
 /// Why there is no kernel.
 pub(crate) enum Compiling {

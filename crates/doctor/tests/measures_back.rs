@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ferrane_doctor::{
-    Dialect, Examination, Finding, Measured, Probe, Sharpness, examine, measured_profile, probe, probes,
+    Dialect, Examination, Finding, Measured, NoMeter, Probe, Sharpness, examine, measured_profile, probe,
+    probes,
 };
 use ferrane_engine::{
     Clock, Confidence, Engine, EngineError, Kernel, Port, Profile, Surface, SurfaceError, Usage, WeightFiles,
@@ -43,15 +44,16 @@ impl Engine for Blind {
 
 /// Examines a simulation of `profile`, every probe in a process of its own as far as the simulation can tell.
 fn examination(profile: &Profile, probes: &[&'static Probe]) -> Examination {
-    let run = |probe: &'static Probe, dialect: Dialect| {
-        let sim = SimEngine::new(profile.clone(), 2).with_numerics(Numerics::Faithful);
-        probe.run(Arc::new(Blind(sim)), dialect)
+    let run = |probe: &'static Probe, dialect: Dialect, _door| {
+        let numerics = if probe.ignores_results { Numerics::Skipped } else { Numerics::Faithful };
+        let sim = SimEngine::new(profile.clone(), 2).with_numerics(numerics);
+        probe.run(Arc::new(Blind(sim)), dialect, &NoMeter)
     };
-    examine(probes, run, |_| {})
+    examine(probes, None, run, |_| {})
 }
 
 fn all() -> Vec<&'static Probe> {
-    probes().iter().collect()
+    probes().iter().filter(|probe| !probe.is_long).collect()
 }
 
 fn chips() -> impl Iterator<Item = &'static str> {
@@ -66,14 +68,19 @@ fn said_of(profile: &Profile, key: &str) -> Option<Value> {
     }
 }
 
-/// What the simulation does not follow a profile in, as docs/simulator.md says: nobody published what comes out instead.
-const NOT_MODELLED: &[&str] = &[
-    "quirks.concat-of-slices.holds",
-    "quirks.gather-index.holds",
-    "quirks.sdpa-mask-plane.holds",
-    "quirks.sdpa-range.holds",
-    "quirks.two-transposed-matmuls.holds",
+/// What the simulation has no figure for, but predicts from those it has: how far it may be off. What is drawn at full load
+/// is that of a program that is almost one.
+const PREDICTED: &[(&str, f64)] = &[
+    ("speed.fp16_tflops", 0.08),
+    ("speed.narrow_tflops", 0.12),
+    ("speed.matmul_tflops", 0.05),
+    ("speed.int8_tops", 0.06),
+    ("power.fp16_w", 0.07),
+    ("power.int8_w", 0.07),
 ];
+
+/// Products of which only the rate was published, and not the size.
+const OF_NO_SIZE: &[&str] = &["m1", "m1-max", "m2-pro", "m5", "m5-pro"];
 
 /// What faithful arithmetic does whatever a profile says of it: its tables are those of a generation.
 const OF_THE_TABLES: &[&str] = &["quirks.round-1024.holds", "quirks.softplus-zero.holds"];
@@ -82,7 +89,6 @@ const OF_THE_TABLES: &[&str] = &["quirks.round-1024.holds", "quirks.softplus-zer
 fn is(finding: &Finding, said: Option<&Value>) -> bool {
     let number = |value: &Value| value.as_float().or(value.as_integer().map(|n| n as f64));
     match (&finding.value, said) {
-        (found, _) if NOT_MODELLED.contains(&finding.key.as_str()) => *found == Measured::Flag(false),
         // What no rule is known of is simulated as what is best known.
         (Measured::Name(found), Some(Value::String(said))) if said == "tiles" => found == "fixed16",
         (Measured::Flag(found), said) => *found == said.and_then(Value::as_bool).unwrap_or(false),
@@ -97,11 +103,17 @@ fn is(finding: &Finding, said: Option<&Value>) -> bool {
                 Sharpness::Exact => found == said,
                 Sharpness::AtLeast => found <= said,
                 Sharpness::UpTo(most) => (found..=most).contains(&said),
-                Sharpness::Timed => (found / said - 1.0).abs() < 0.02,
+                Sharpness::Timed => (found / said - 1.0).abs() < within(&finding.key),
             }
         }
-        _ => false,
+        // Not every chip's peaks were published.
+        (_, None) => PREDICTED.iter().any(|(key, _)| *key == finding.key),
     }
+}
+
+/// How far a timed value may be from the profile's.
+fn within(key: &str) -> f64 {
+    PREDICTED.iter().find(|(predicted, _)| *predicted == key).map_or(0.02, |(_, within)| *within)
 }
 
 /// What every chip's simulation shows.
@@ -128,12 +140,17 @@ const ALWAYS: &[&str] = &[
     "numerics.accumulator",
     "numerics.accumulator_limit",
     "numerics.ties_away",
+    "power.active_w",
+    "power.fp16_w",
     "quirks.cast-io.holds",
     "quirks.combined-weight-file.holds",
     "quirks.concat-refused.holds",
     "quirks.conv-32k-inputs.holds",
     "quirks.conv-32k-inputs.threshold",
     "quirks.conv-bias.holds",
+    "quirks.data-file-ignored.holds",
+    "quirks.gather-index.holds",
+    "quirks.gather-index.threshold",
     "quirks.gelu-without-mode.holds",
     "quirks.int8-activation-limit.holds",
     "quirks.int8-activation-limit.threshold",
@@ -151,6 +168,9 @@ const ALWAYS: &[&str] = &[
     "quirks.weight-file-ignored.holds",
     "speed.activations_gbs",
     "speed.dispatch_us",
+    "speed.fp16_tflops",
+    "speed.matmul_tflops",
+    "speed.narrow_tflops",
     "speed.weights_gbs",
     "speed.working_set_mb",
 ];
@@ -162,7 +182,9 @@ fn every_profile_is_measured_back() {
         let examination = examination(&profile, &all());
         let mut found: Vec<&str> = examination.findings().map(|finding| finding.key.as_str()).collect();
         let said = |finding: &&Finding| said_of(&profile, &finding.key);
-        let wrong = examination.findings().filter(|finding| !is(finding, said(finding).as_ref()));
+        let told = |finding: &&Finding| finding.key != "speed.matmul_tflops" || !OF_NO_SIZE.contains(&chip);
+        let wrong =
+            examination.findings().filter(told).filter(|finding| !is(finding, said(finding).as_ref()));
         let wrong: Vec<String> =
             wrong.map(|finding| format!("{finding}, not {:?}", said(&finding))).collect();
         assert!(wrong.is_empty(), "{chip}: {wrong:#?}");
@@ -221,7 +243,7 @@ fn every_flag_is_seen_whichever_way_it_stands() {
     for examined in examination(&profile, &all()).examined {
         let findings = examined.verdict.found().map_or(&[][..], |found| &found.findings);
         for Finding { key, value, .. } in findings {
-            let is_fixed = [NOT_MODELLED, OF_THE_TABLES].concat().contains(&key.as_str());
+            let is_fixed = OF_THE_TABLES.contains(&key.as_str());
             if let (Measured::Flag(flag), Some(_), false) = (value, profile.figure(key), is_fixed) {
                 assert_sees("m4", examined.probe, key, &Value::Boolean(!flag));
                 flags += 1;
@@ -248,6 +270,7 @@ fn changed_figures_are_seen() {
         ("kernel-width", "limits.max_kernel_width", 10),
         ("kernel-height", "limits.max_kernel_height", 30),
         ("depth", "limits.max_depth", 100),
+        ("weight-bytes", "limits.max_weight_bytes", 600_000_000),
     ];
     for (name, key, value) in cases {
         assert_sees("m4", probe(name).unwrap(), key, &Value::Integer(*value));
@@ -265,6 +288,9 @@ fn changed_figures_are_seen() {
         ("conv3", "cost.conv3_speedup", 2.2),
         ("working-set", "speed.working_set_mb", 1.0),
         ("working-set", "speed.working_set_mb", 6.0),
+        ("power", "power.active_w", 0.5),
+        ("power", "power.fp16_w", 9.0),
+        ("power", "power.int8_w", 20.0),
         ("compile-time", "compile.program_ms", 20.0),
     ];
     for (name, key, value) in cases {
@@ -285,6 +311,62 @@ fn quirks_of_one_chip_are_found_on_it_and_written_for_another() {
     assert_eq!((&quirk.what, &quirk.ops), (&m1.quirks["topk"].what, &vec!["topk".to_owned()]));
     assert_eq!(measured.dialect.opset.value.name(), "ios16");
     assert!(measured.dialect.opset.contradicted_by.as_ref().unwrap().contains("ios18"));
+}
+
+/// What only a program shows that other quirks let through.
+#[test]
+fn quirks_that_others_hide_are_found_without_them() {
+    let text = "name = \"x\"\ntitle = \"x\"\nextends = \"m5\"\n[quirks.sdpa-mask-ignored]\n\
+                holds = { value = false, source = \"a test\", confidence = \"exact\" }\n";
+    let profile = Profile::parse("x", text).unwrap();
+    let examination = examination(&profile, &[probe("mask").unwrap()]);
+    let finding = examination.finding("quirks.sdpa-mask-plane.holds").unwrap();
+    assert_eq!(finding.value, Measured::Flag(true));
+}
+
+/// What a probe of the M4 tells, in words.
+fn notes(name: &str) -> String {
+    let m4 = Profile::built_in("m4").unwrap();
+    let examination = examination(&m4, &[probe(name).unwrap()]);
+    let found = examination.examined.last().unwrap().verdict.found().unwrap();
+    found.notes.join("\n")
+}
+
+#[test]
+fn what_no_profile_has_a_figure_for_is_told_in_words() {
+    assert!(notes("refusals").contains("after 16 refusals 103 programs compile"), "{}", notes("refusals"));
+    assert!(
+        notes("sums").contains("2048 and 255 ones are 2304: added up in more than fp16"),
+        "{}",
+        notes("sums")
+    );
+    assert_eq!(notes("movement"), "reshape: right\ntranspose: right\npad: right\nreduce_max: right");
+    let tables = notes("look-up-tables");
+    assert!(tables.contains("a table of 256 values: taken, results right"), "{tables}");
+    assert!(tables.contains("one of 512 values: taken, results right"), "{tables}");
+}
+
+/// Through the other door go those probes alone whose answer is a door's, and what they find is not the profile's.
+#[test]
+fn the_other_door_is_asked_what_is_a_doors() {
+    let own = Profile::built_in("m4").unwrap();
+    let mut other = own.clone();
+    other.assume("compile-count").unwrap();
+    let run = |probe: &'static Probe, dialect: Dialect, door: Option<&'static str>| {
+        let profile = if door.is_some() { &other } else { &own };
+        probe.run(Arc::new(Blind(SimEngine::new(profile.clone(), 1))), dialect, &NoMeter)
+    };
+    let asked = ["width", "compiles", "reload-data"].map(|name| probe(name).unwrap());
+    let examination = examine(&asked, Some("the other"), run, |_| {});
+    let titles: Vec<String> = examination.examined.iter().map(|examined| examined.title()).collect();
+    let expected =
+        ["dialect", "width", "compiles", "compiles by the other", "reload-data", "reload-data by the other"];
+    assert_eq!(titles, expected);
+    let value = |finding: &Finding| (finding.value.clone(), finding.sharpness);
+    let limit = |n, sharpness| (Measured::Count(n), sharpness);
+    assert_eq!(value(examination.finding("limits.compiles").unwrap()), limit(119, Sharpness::Exact));
+    let by_other = &examination.examined[3].verdict.found().unwrap().findings[0];
+    assert_eq!(value(by_other), limit(300, Sharpness::AtLeast));
 }
 
 #[test]

@@ -324,7 +324,16 @@ pub struct Program {
 impl Program {
     /// A `program(1.3)` with the standard `buildInfo` and one function.
     pub fn single(function: Function) -> Self {
-        Self { version: (1, 3), attrs: vec![("buildInfo".into(), build_info())], functions: vec![function] }
+        let mut program = Self { version: (1, 3), attrs: Vec::new(), functions: vec![function] };
+        program.require_build_info();
+        program
+    }
+
+    /// Adds the standard `buildInfo`, without which no compiler takes the text, if there is none.
+    pub fn require_build_info(&mut self) {
+        if self.attrs.iter().all(|(name, _)| name != "buildInfo") {
+            self.attrs.push(("buildInfo".into(), build_info()));
+        }
     }
 
     /// The entry function: `main`, or the only function there is.

@@ -22,6 +22,8 @@ pub enum Numerics {
     Fast,
     /// As the chip was measured to compute: [`Faithful`].
     Faithful,
+    /// Not at all: outputs stay as they are, and time passes as it is modelled. For programs of which only the time is asked.
+    Skipped,
 }
 
 /// A simulated Neural Engine with the limits, quirks and slots of a profile.
@@ -58,7 +60,7 @@ impl SimEngine {
     /// What to know of its numerics before trusting them, for a chip whose arithmetic is not known well enough.
     pub fn caveat(&self) -> Option<&'static str> {
         match self.shared.numerics {
-            Numerics::Fast => None,
+            Numerics::Fast | Numerics::Skipped => None,
             Numerics::Faithful => Faithful::caveat(&self.shared.profile),
         }
     }
@@ -164,7 +166,7 @@ impl Shared {
     }
 
     /// What computes the program as the chip does, its silent quirks included.
-    fn kernel(&self, program: &Verified, weights: &WeightFiles) -> Result<HostKernel, EngineError> {
+    fn kernel(&self, program: &Verified, weights: &WeightFiles) -> Result<Option<HostKernel>, EngineError> {
         let refuse = |reason: String| EngineError::Compile {
             engine: self.title(),
             program: program.main().name.clone(),
@@ -172,6 +174,10 @@ impl Shared {
         };
         let mut function = silent::rewrite(program.main(), &self.profile);
         let numerics = match self.numerics {
+            Numerics::Skipped => {
+                weights.check(program.main())?;
+                return Ok(None);
+            }
             Numerics::Fast => ferrane_cpu::Numerics::Declared,
             Numerics::Faithful => {
                 function = decompose_attention(&function).map_err(|e| refuse(e.to_string()))?;
@@ -181,7 +187,7 @@ impl Shared {
         let program = Program { functions: vec![function], ..program.program().clone() };
         let program = verify(program).map_err(|errors| refuse(joined(&errors)))?;
         let options = Options { numerics, threads: self.threads };
-        HostKernel::compile(&self.title(), &program, weights, options)
+        HostKernel::compile(&self.title(), &program, weights, options).map(Some)
     }
 
     fn rules<'a>(&'a self, remark: &'a dyn Fn(&str, String)) -> Rules<'a> {
@@ -223,9 +229,12 @@ impl Engine for SimEngine {
             other => other,
         })?;
         let profile = &self.shared.profile;
+        let (inputs, outputs) = Port::of(program.main())?;
         Ok(Box::new(SimKernel {
-            input_binding: rules::binding(kernel.inputs(), profile),
-            output_binding: rules::binding(kernel.outputs(), profile),
+            input_binding: rules::binding(&inputs, profile),
+            output_binding: rules::binding(&outputs, profile),
+            inputs,
+            outputs,
             shared: Arc::clone(&self.shared),
             process: Arc::clone(&self.process),
             name,
@@ -258,7 +267,10 @@ struct SimKernel {
     name: String,
     shared: Arc<Shared>,
     process: Arc<Process>,
-    kernel: HostKernel,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    /// What computes it; none where only the time is asked.
+    kernel: Option<HostKernel>,
     /// What one evaluation takes.
     evaluation: Clock,
     verdict: Verdict,
@@ -270,11 +282,11 @@ struct SimKernel {
 
 impl Kernel for SimKernel {
     fn inputs(&self) -> &[Port] {
-        self.kernel.inputs()
+        &self.inputs
     }
 
     fn outputs(&self) -> &[Port] {
-        self.kernel.outputs()
+        &self.outputs
     }
 
     fn evaluate(&mut self, inputs: &[&Surface], outputs: &[&Surface]) -> Result<(), EngineError> {
@@ -282,13 +294,15 @@ impl Kernel for SimKernel {
         let rules = self.shared.rules(&remark);
         let inputs = bound(inputs, &self.input_binding);
         let outputs = bound(outputs, &self.output_binding);
-        rules.surfaces(&self.name, "input", self.kernel.inputs(), &inputs)?;
-        rules.surfaces(&self.name, "output", self.kernel.outputs(), &outputs)?;
+        rules.surfaces(&self.name, "input", &self.inputs, &inputs)?;
+        rules.surfaces(&self.name, "output", &self.outputs, &outputs)?;
         if let Some((status, reason)) = self.failure() {
             spoil(&outputs)?;
             return Err(rules.not_evaluated(&self.name, status, reason));
         }
-        self.kernel.evaluate(&inputs, &outputs)?;
+        if let Some(kernel) = &mut self.kernel {
+            kernel.evaluate(&inputs, &outputs)?;
+        }
         self.process.pass(self.evaluation);
         if self.verdict.poisons {
             self.process.poisoned.store(true, Ordering::Relaxed);
@@ -297,17 +311,18 @@ impl Kernel for SimKernel {
     }
 
     fn take_saturation(&mut self) -> Vec<OpSaturation> {
-        self.kernel.take_saturation()
+        self.kernel.as_mut().map(Kernel::take_saturation).unwrap_or_default()
     }
 
     fn reload(&mut self, weights: &WeightFiles, way: ReloadWay) -> Result<(), EngineError> {
         if way == ReloadWay::Data {
             weights.only()?;
         }
-        match self.shared.profile.quirk(way.quirk()) {
+        match (&mut self.kernel, self.shared.profile.quirk(way.quirk())) {
+            (None, _) => Ok(()),
             // Weights are part of the compiled program: nobody reads the new ones.
-            Some(_) => Ok(self.kernel.check_weights(weights)?),
-            None => self.kernel.reload(weights, way),
+            (Some(kernel), Some(_)) => Ok(kernel.check_weights(weights)?),
+            (Some(kernel), None) => kernel.reload(weights, way),
         }
     }
 }

@@ -14,7 +14,7 @@ use ferrane_sim::SimEngine;
 const X: &str = "tensor<fp16, [1, 64, 1, 64]> x";
 
 /// Rules about processes, which no program breaks: `rules.rs` has their tests.
-const OF_PROCESSES: [&str; 4] = ["weight-header", "slots", "compile-count", "reload-ignored"];
+const OF_PROCESSES: [&str; 5] = ["weight-header", "slots", "compile-count", "reload-ignored", "data-ignored"];
 
 /// Names for the constants that most programs want.
 const CONSTANTS: &str = r#"

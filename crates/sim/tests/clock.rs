@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use ferrane_engine::{Clock, Engine, Kernel, Port, Profile, Surface, WeightFiles, cost};
 use ferrane_mil::{Builder, Opset, Program, TensorType, Verified, verify};
-use ferrane_sim::SimEngine;
+use ferrane_sim::{Numerics, SimEngine};
 
 fn products() -> Verified {
     let mut b = Builder::new("main", Opset::Ios18);
@@ -44,6 +44,21 @@ fn it_adds_up_what_the_cost_model_says_of_each_evaluation() {
     assert!((time.joules() - 3.0 * cost.joules).abs() < 1e-8);
     assert!((time.utilisation() - cost.of_peak).abs() < 1e-4);
     assert_eq!(clock("m4", 3), Some(time), "it is the same in every run");
+}
+
+/// Where nothing is computed, time passes all the same, and outputs stay as they are.
+#[test]
+fn what_is_not_computed_takes_as_long() {
+    let engine = SimEngine::new(Profile::built_in("m4").unwrap(), 1).with_numerics(Numerics::Skipped);
+    let mut kernel = engine.compile(&products(), &WeightFiles::none()).unwrap();
+    evaluate(&engine, &mut *kernel);
+    assert_eq!(engine.clock(), clock("m4", 1));
+    let surface = |port: &Port| engine.surface(port, port.bytes()).unwrap();
+    let (x, y, z) =
+        (surface(&kernel.inputs()[0]), surface(&kernel.inputs()[1]), surface(&kernel.outputs()[0]));
+    z.write(|z| z.fill(7.0)).unwrap();
+    kernel.evaluate(&[&x, &y], &[&z]).unwrap();
+    assert!(z.read(|z| z.iter().all(|z| *z == 7.0)).unwrap());
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn page() -> std::path::PathBuf {
 fn reaction(rule: &Rule) -> &'static str {
     match (rule.id.as_str(), rule.effect, rule.severity()) {
         ("slots", ..) => "load fails: 0x50004",
-        ("reload-ignored", ..) => "keeps the old weights, silently",
+        ("reload-ignored" | "data-ignored", ..) => "keeps the old weights, silently",
         ("port-order", ..) => "binds so, remarks",
         (
             "sdpa-mask"

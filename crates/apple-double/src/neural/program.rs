@@ -39,6 +39,9 @@ impl Program {
         let file = folder.join("model.mil");
         let text = fs::read_to_string(&file).map_err(|e| refuse(format!("{}: {e}", file.display())))?;
         let program = text::parse(&text).map_err(|e| refuse(e.to_string()))?.program;
+        if program.attrs.iter().all(|(name, _)| name != "buildInfo") {
+            return Err(Refusal::new(1, "InvalidMILProgram: there is no buildInfo"));
+        }
         let program = verify(program).map_err(|e| refuse(format!("{e:?}")))?;
         let weights = in_folder(&program, folder).map_err(refuse)?;
         let kernel = chip().compile(&program, &weights).map_err(|e| refuse(said(&e)))?;

@@ -10,6 +10,7 @@ use clap::value_parser;
 use ferrane_cpu::CpuEngine;
 use ferrane_doctor::{
     Dialect, Examination, Examined, Probe, Verdict, child, examine, measured_profile, probe, probes, report,
+    unguarded,
 };
 use ferrane_engine::{Engine, Profile};
 use ferrane_sim::SimEngine;
@@ -26,10 +27,10 @@ use crate::train::args::{parse_engine, parse_numerics};
 /// Flags of the probes.
 #[derive(clap::Args)]
 pub(super) struct Probing {
-    /// Probe the engine; `--probe=width,concat` asks no more than that
+    /// Probe the engine; `--probe=width,concat` asks no more than that, and is the only way to ask what takes long: weight-bytes, wake, failed-compiles
     #[arg(long, value_name = "PROBES", num_args = 0.., value_delimiter = ',', require_equals = true, help_heading = "Probing")]
     probe: Option<Vec<String>>,
-    /// auto, ane, sim or cpu
+    /// auto, ane, ane-client, sim or cpu; what depends on the door into the Neural Engine is asked through the other, too
     #[arg(long, value_name = "ENGINE", value_parser = parse_engine, requires = "probe", help_heading = "Probing")]
     engine: Option<EngineChoice>,
     /// How sim computes [default: faithful]
@@ -54,10 +55,10 @@ impl Probing {
         self.probe.is_some()
     }
 
-    /// The probes that were asked for, or all.
+    /// The probes that were asked for, or all that do not take long.
     fn probes(&self) -> Result<Vec<&'static Probe>, Failure> {
         match self.probe.as_deref().unwrap_or_default() {
-            [] => Ok(probes().iter().collect()),
+            [] => Ok(probes().iter().filter(|probe| !probe.is_long).collect()),
             names => names.iter().map(|name| probe(name).map_err(Failure::usage)).collect(),
         }
     }
@@ -73,13 +74,13 @@ impl Probing {
 
 pub(super) fn run(args: &Probing, flags: &Flags, json: bool) -> Result<ExitCode, Failure> {
     let probes = args.probes()?;
-    let (engine, title) = open(args, flags)?;
+    let ignores_results = probes.iter().all(|probe| probe.ignores_results);
+    let Opened { engine, title, base } = open(args, flags, ignores_results)?;
     if let (Some(dialect), [probe]) = (args.child, &probes[..]) {
-        let verdict = probe.run(engine, dialect);
+        let verdict = probe.run(engine, dialect, &ane::Watts);
         writeln!(io::stdout(), "{}", child::told(&verdict).map_err(Failure::failed)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let base = engine.profile().clone();
     if !json {
         writeln!(io::stdout(), "probing {title}, each probe in a process of its own")?;
     }
@@ -91,8 +92,11 @@ pub(super) fn run(args: &Probing, flags: &Flags, json: bool) -> Result<ExitCode,
     };
     let limit = Duration::from_secs(args.timeout);
     let own = std::env::current_exe().map_err(Failure::failed)?;
-    let run = |probe: &'static Probe, dialect| child::run(command(&own, args, flags, probe, dialect), limit);
-    let examination = examine(&probes, run, tell);
+    let run = |probe: &'static Probe, dialect, door: Option<&str>| {
+        let engine = door.map_or_else(|| args.engine().to_string(), str::to_owned);
+        child::run(command(&own, args, flags, &engine, probe, dialect), limit)
+    };
+    let examination = examine(&probes, other_door(args.engine()), run, tell);
     write_files(args, flags, &title, &base, &examination)?;
     if json {
         let text = serde_json::to_string_pretty(&to_json(&title, &examination)).map_err(Failure::failed)?;
@@ -102,29 +106,62 @@ pub(super) fn run(args: &Probing, flags: &Flags, json: bool) -> Result<ExitCode,
     Ok(if answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The other door into a Neural Engine, as `--engine` calls it.
+fn other_door(engine: EngineChoice) -> Option<&'static str> {
+    match engine {
+        EngineChoice::Ane => Some("ane-client"),
+        EngineChoice::AneClient => Some("ane"),
+        EngineChoice::Auto | EngineChoice::Sim | EngineChoice::Cpu => None,
+    }
+}
+
+/// An engine to probe.
+struct Opened {
+    engine: Arc<dyn Engine>,
+    title: String,
+    /// What it is compared with.
+    base: Profile,
+}
+
 /// The engine as it is: nothing here is to be tried again or made good.
-fn open(args: &Probing, flags: &Flags) -> Result<(Arc<dyn Engine>, String), Failure> {
+fn open(args: &Probing, flags: &Flags, ignores_results: bool) -> Result<Opened, Failure> {
     match args.engine() {
-        EngineChoice::Cpu => Ok((Arc::new(CpuEngine::new(threads())), "cpu (fp32)".into())),
+        EngineChoice::Cpu => {
+            let engine: Arc<dyn Engine> = Arc::new(CpuEngine::new(threads()));
+            let base = engine.profile().clone();
+            Ok(Opened { engine, title: "cpu (fp32)".into(), base })
+        }
         EngineChoice::Sim | EngineChoice::Auto => {
-            let (profile, numerics) = (flags.or_m4()?, args.numerics());
-            let title = format!("sim ({}, {numerics}): a simulation, no hardware", profile.name);
-            let sim = SimEngine::new(profile, threads()).with_numerics(simulated(numerics));
-            Ok((Arc::new(sim), title))
+            let (base, numerics) = (flags.or_m4()?, args.numerics());
+            let title = format!("sim ({}, {numerics}): a simulation, no hardware", base.name);
+            let computed = match ignores_results {
+                true => ferrane_sim::Numerics::Skipped,
+                false => simulated(numerics),
+            };
+            let sim = SimEngine::new(base.clone(), threads()).with_numerics(computed);
+            Ok(Opened { engine: Arc::new(sim), title, base })
         }
         engine @ (EngineChoice::Ane | EngineChoice::AneClient) => {
-            let ane = ane::open(engine, flags.or_default(engine)?)?;
-            let title = format!("{engine} (profile {})", ane.profile().name);
-            Ok((ane, title))
+            let base = flags.or_default(engine)?;
+            let title = format!("{engine} (profile {})", base.name);
+            let profile = unguarded(base.clone()).map_err(Failure::failed)?;
+            Ok(Opened { engine: ane::open(engine, profile)?, title, base })
         }
     }
 }
 
 /// This program again, for one probe.
-fn command(own: &Path, args: &Probing, flags: &Flags, probe: &Probe, dialect: Dialect) -> Command {
+fn command(
+    own: &Path,
+    args: &Probing,
+    flags: &Flags,
+    engine: &str,
+    probe: &Probe,
+    dialect: Dialect,
+) -> Command {
     let mut command = Command::new(own);
     command.arg("doctor").arg(format!("--probe={}", probe.name)).args(["--child", &dialect.to_string()]);
-    command.args(["--engine", &args.engine().to_string(), "--numerics", &args.numerics().to_string()]);
+    command.args(["--engine", engine, "--numerics", &args.numerics().to_string()]);
     command.args(flags.args());
     command
 }
@@ -160,14 +197,21 @@ fn shown(examined: &Examined) -> String {
         Verdict::TimedOut { seconds } => format!("lost: it did not end within {seconds} s"),
         Verdict::Died(how) => format!("lost: its process died ({how})"),
     };
-    hanging(&format!("  {:16} ", examined.probe.name), &said)
+    hanging(&format!("  {:20} ", examined.title()), &said)
 }
 
 fn to_json(title: &str, examination: &Examination) -> serde_json::Value {
     let probes: Vec<_> = examination
         .examined
         .iter()
-        .map(|e| json!({ "probe": e.probe.name, "question": e.probe.question, "verdict": e.verdict }))
+        .map(|e| {
+            json!({
+                "probe": e.probe.name,
+                "question": e.probe.question,
+                "other_door": e.other_door,
+                "verdict": e.verdict,
+            })
+        })
         .collect();
     json!({ "engine": title, "probes": probes })
 }

@@ -8,7 +8,7 @@ use ferrane_train::run::EngineChoice;
 
 use crate::failure::Failure;
 
-pub(crate) use system::{Meter, absent, chip, favour_threads, machine};
+pub(crate) use system::{Meter, Watts, absent, chip, favour_threads, machine};
 
 /// The Neural Engine by the door that `engine` stands for, as it is: nothing it fails to do is tried again.
 pub(crate) fn open(engine: EngineChoice, profile: Profile) -> Result<Arc<dyn Engine>, Failure> {
@@ -65,6 +65,24 @@ mod system {
         let _ = rayon::ThreadPoolBuilder::new().start_handler(|_| favour_this_thread()).build_global();
     }
 
+    /// What the Neural Engine draws while a probe has it work.
+    pub(crate) struct Watts;
+
+    impl ferrane_doctor::Meter for Watts {
+        fn watts(&self, work: &mut dyn FnMut()) -> Result<f64, String> {
+            let meter = PowerMeter::start().ok_or(
+                "not allowed: powermetrics wants root, and nobody is asked for a password here; run this with sudo, or \
+                 allow `sudo -n powermetrics`",
+            )?;
+            work();
+            let drawn = meter.stop();
+            match drawn.seconds > 0.0 {
+                true => Ok(drawn.ane / drawn.seconds),
+                false => Err("powermetrics was started, and told nothing".to_owned()),
+            }
+        }
+    }
+
     /// What the chip draws, where the system tells without asking for a password.
     pub(crate) struct Meter(PowerMeter);
 
@@ -110,6 +128,8 @@ mod system {
 
     /// No other system has such.
     pub(crate) fn favour_threads() {}
+
+    pub(crate) use ferrane_doctor::NoMeter as Watts;
 
     /// There is none.
     pub(crate) enum Meter {}

@@ -2,8 +2,10 @@
 
 mod arithmetic;
 mod extents;
+mod long;
 mod ops;
 mod ports;
+mod power;
 mod process;
 mod speed;
 pub(crate) mod text;
@@ -20,7 +22,27 @@ pub struct Probe {
     pub name: &'static str,
     /// What it asks.
     pub question: &'static str,
+    /// Its answer does not lie in results: an engine that models its time need not compute any.
+    pub ignores_results: bool,
+    /// Its answer is that of a door: it is put through every door there is.
+    pub is_of_door: bool,
+    /// It takes minutes, gigabytes or a rest of the engine: it runs only where it is named.
+    pub is_long: bool,
     pub(crate) run: fn(&Rig) -> Result<Found, Trouble>,
+}
+
+impl Probe {
+    const fn ignoring_results(self) -> Self {
+        Self { ignores_results: true, ..self }
+    }
+
+    const fn by_each_door(self) -> Self {
+        Self { is_of_door: true, ..self }
+    }
+
+    const fn long(self) -> Self {
+        Self { is_long: true, ..self }
+    }
 }
 
 impl std::fmt::Debug for Probe {
@@ -44,7 +66,7 @@ pub struct UnknownProbe {
 }
 
 const fn ask(name: &'static str, question: &'static str, run: fn(&Rig) -> Result<Found, Trouble>) -> Probe {
-    Probe { name, question, run }
+    Probe { name, question, ignores_results: false, is_of_door: false, is_long: false, run }
 }
 
 pub(crate) const DIALECT: Probe = ask("dialect", "which MIL text is taken?", text::dialect);
@@ -56,11 +78,15 @@ static PROBES: &[Probe] = &[
     ask("several-inputs", "may a program have several inputs?", ops::several_inputs),
     ask("width", "how narrow may an input be?", ports::width),
     ask("alignment", "do sizes have to be multiples of something?", weights::alignment),
-    ask("slots", "how many programs can be loaded?", process::slots),
-    ask("compiles", "how many programs can a process compile?", process::compiles),
-    ask("reload", "do new weight files under a loaded program take effect?", process::reload),
+    ask("slots", "how many programs can be loaded?", process::slots).by_each_door(),
+    ask("compiles", "how many programs can a process compile?", process::compiles).by_each_door(),
+    ask("refusals", "do programs that are refused count, too?", process::refusals).by_each_door(),
+    ask("reload", "do new weight files under a loaded program take effect?", process::reload).by_each_door(),
+    ask("reload-data", "does replacing the compiled data file?", process::reload_data).by_each_door(),
     ask("weight-header", "which headers of weight files are taken?", weights::header),
     ask("weight-file", "may a weight file hold several weights?", weights::combined),
+    ask("look-up-tables", "are weights taken as look-up tables, and of how many values?", weights::tables),
+    ask("movement", "are reshape, transpose, pad and reductions taken, and right?", values::movement),
     ask("concat", "is concat refused, and in which spelling?", ops::concat),
     ask("gelu", "does gelu need its mode?", ops::gelu),
     ask("matmul", "is matmul taken, and with inline arguments?", ops::matmul),
@@ -89,6 +115,7 @@ static PROBES: &[Probe] = &[
     ask("int8-activations", "which activations may meet int8 weights?", values::int8_activations),
     ask("softplus", "from where is softplus 0?", values::softplus),
     ask("round", "from where is round wrong?", values::round),
+    ask("sums", "are sums over elements added up in fp16?", values::sums),
     ask("rounding", "which way do half-way cases go?", arithmetic::rounding),
     ask("accumulator", "how are products added up?", arithmetic::accumulator),
     ask("overflow", "from where are sums of products infinite?", arithmetic::limit),
@@ -98,15 +125,26 @@ static PROBES: &[Probe] = &[
         arithmetic::special_values,
     ),
     ask("tables", "how far are looked-up functions off?", arithmetic::tables),
-    ask("dispatch", "what does an evaluation cost, an element in and out, a function?", speed::dispatch),
-    ask("reductions", "how fast are sums over elements?", speed::reductions),
-    ask("weights", "how fast do weights come from memory, and those of int8?", speed::weights),
-    ask("array", "how fast are products, and from how many columns?", speed::array),
-    ask("int8", "how much faster are int8 products?", speed::int8),
-    ask("conv3", "how much faster are 3x3 convolutions than their products?", speed::conv3),
-    ask("working-set", "how large may values be that stay in the engine?", speed::working_set),
-    ask("peak", "what do the published peak programs and one large product reach?", speed::peak),
-    ask("compile-time", "how long does a program take to compile?", speed::compile_time),
+    ask("dispatch", "what does an evaluation cost, an element in and out, a function?", speed::dispatch)
+        .ignoring_results(),
+    ask("reductions", "how fast are sums over elements?", speed::reductions).ignoring_results(),
+    ask("weights", "how fast do weights come from memory, and those of int8?", speed::weights)
+        .ignoring_results(),
+    ask("array", "how fast are products, and from how many columns?", speed::array).ignoring_results(),
+    ask("int8", "how much faster are int8 products?", speed::int8).ignoring_results(),
+    ask("conv3", "how much faster are 3x3 convolutions than their products?", speed::conv3)
+        .ignoring_results(),
+    ask("working-set", "how large may values be that stay in the engine?", speed::working_set)
+        .ignoring_results(),
+    ask("peak", "what do the published peak programs and one large product reach?", speed::peak)
+        .ignoring_results(),
+    ask("power", "what does the engine draw?", power::power).ignoring_results(),
+    ask("compile-time", "how long does a program take to compile?", speed::compile_time).ignoring_results(),
+    ask("weight-bytes", "how many bytes of weights may a program have?", long::weight_bytes)
+        .ignoring_results()
+        .long(),
+    ask("wake", "after which rest does the engine sleep, and what does waking take?", long::wake).long(),
+    ask("failed-compiles", "is the compiler slow after many refusals?", long::failed_compiles).long(),
     ask("tile", "does tile leave a process unable to evaluate?", process::tile),
 ];
 
@@ -120,7 +158,7 @@ static TRIALS: &[Probe] = &[
     ask("crash", "is a probe told of that takes its process down?", |_| std::process::abort()),
 ];
 
-/// All probes, in the order they are best run.
+/// All probes, in the order they are best run. Those that are [long](Probe::is_long) are to be run where they are named.
 pub fn probes() -> &'static [Probe] {
     PROBES
 }

@@ -1,6 +1,6 @@
 //! What a process can hold and compile.
 
-use ferrane_engine::WeightFiles;
+use ferrane_engine::{ReloadWay, WeightFiles};
 use ferrane_mil::Verified;
 
 use crate::finding::{Found, Measured, Sharpness, Trouble};
@@ -70,7 +70,43 @@ pub(super) fn compiles(rig: &Rig) -> Result<Found, Trouble> {
     Ok(Limit::Beyond(MOST).finding("limits.compiles").note("programs that are dropped do not count"))
 }
 
+/// Programs that no compiler takes, before those of which as many compile as still can. Few: many make compilers slow.
+const REFUSED: u64 = 16;
+
+pub(super) fn refusals(rig: &Rig) -> Result<Found, Trouble> {
+    let wide = [1, 1 << 20];
+    let refused = rig.program(&Mil::new(wide, port("y", wide, "relu(x = x)")))?;
+    for _ in 0..REFUSED {
+        match rig.compile(&refused, &WeightFiles::none()) {
+            Err(Compiling::Refused(_)) => {}
+            Err(Compiling::Trouble(trouble)) => return Err(trouble),
+            Ok(_) => return Err(Trouble::Unclear(format!("a width of {} is taken", wide[1]))),
+        }
+    }
+    let (mut taken, mut end) = (0, "and there is no end to it".to_owned());
+    while taken < MOST {
+        match compile(rig, taken)? {
+            Ok(_) => taken += 1,
+            Err(refusal) => {
+                end = refusal;
+                break;
+            }
+        }
+    }
+    Ok(Found::default().note(format!(
+        "after {REFUSED} refusals {taken} programs compile; if refusals count, `compiles` finds {REFUSED} more: {end}"
+    )))
+}
+
 pub(super) fn reload(rig: &Rig) -> Result<Found, Trouble> {
+    reload_by(rig, ReloadWay::Files)
+}
+
+pub(super) fn reload_data(rig: &Rig) -> Result<Found, Trouble> {
+    reload_by(rig, ReloadWay::Data)
+}
+
+fn reload_by(rig: &Rig, way: ReloadWay) -> Result<Found, Trouble> {
     let program =
         rig.program(&Mil::new(SAFE, blob("w", "fp16", &[256, 256, 1, 1], "w") + &conv("y", SAFE, "w", "x")))?;
     let times = |gain: f32| {
@@ -87,12 +123,12 @@ pub(super) fn reload(rig: &Rig) -> Result<Found, Trouble> {
     if before != 6.0 {
         return Err(Trouble::Unclear(format!("2 · 3 is {before} before anything is reloaded")));
     }
-    if let Err(error) = loaded.kernel.reload(&times(5.0)?) {
+    if let Err(error) = loaded.kernel.reload(&times(5.0)?, way) {
         return Err(Trouble::Unclear(format!("reloading fails: {error}")));
     }
     match run(&mut loaded)? {
-        6.0 => Ok(Found::default().quirk("weight-file-ignored", true)),
-        15.0 => Ok(Found::default().quirk("weight-file-ignored", false)),
+        6.0 => Ok(Found::default().quirk(way.quirk(), true)),
+        15.0 => Ok(Found::default().quirk(way.quirk(), false)),
         other => Err(Trouble::Unclear(format!("after reloading, 5 · 3 is {other}, and 2 · 3 was 6"))),
     }
 }

@@ -1,16 +1,19 @@
 //! How fast the engine is: what each thing takes that is added, so that what all programs take alike falls out.
 
+use std::sync::Arc;
+
 use ferrane_engine::WeightFiles;
+use ferrane_mil::Opset;
 
 use crate::finding::{Found, Measured, Sharpness, Trouble};
 use crate::mil::{
-    Mil, SAFE, blob, constant, conv, convolution, extents, noise, op, port, weight, weight_int8,
+    Mil, SAFE, blob, constant, conv, convolution, extents, noise, op, path, port, weight, weight_int8,
 };
 use crate::rig::{Loaded, Rig};
 use crate::search::{Limit, largest};
 
 /// A program with inputs that are not zero, for hardware is quicker on zeros.
-fn load(rig: &Rig, mil: &Mil, weights: &WeightFiles) -> Result<Loaded, Trouble> {
+pub(super) fn load(rig: &Rig, mil: &Mil, weights: &WeightFiles) -> Result<Loaded, Trouble> {
     let loaded = rig.compile(&rig.program(mil)?, weights)?;
     for surface in &loaded.inputs {
         surface.write(|to| to.copy_from_slice(&noise(to.len(), 1.0)))?;
@@ -56,7 +59,7 @@ fn chain_between(
 }
 
 /// Functions one after the other, of two kinds so that none can be left out.
-fn functions(shape: [usize; 2], count: usize) -> Mil {
+pub(super) fn functions(shape: [usize; 2], count: usize) -> Mil {
     let link =
         |i: usize, y: &str, x: &str| port(y, shape, &format!("{}(x = {x})", ["sigmoid", "tanh"][i % 2]));
     Mil::new(shape, chain(count, link))
@@ -109,16 +112,11 @@ fn scale(channels: usize) -> f32 {
 }
 
 pub(super) fn weights(rig: &Rig) -> Result<Found, Trouble> {
-    // Large enough for memory to be what is waited for; a simulation computes it all, so it gets less.
-    let (channels, most) = if rig.is_modelled() { (1024, 3) } else { (2048, 9) };
-    let values = noise(channels * channels, scale(channels));
-    let mut files = WeightFiles::none();
-    (1..=most).try_for_each(|i| weight(&mut files, &format!("w{i}"), &values))?;
+    // Large enough for memory to be what is waited for.
+    let (channels, most) = (2048, 9);
+    let files = numbered(&one_weight(channels, 1, channels)?, most)?;
     let float = each(rig, (1, most), &files, |count| convolutions(channels, count))?;
-
-    let mut int8 = WeightFiles::none();
-    let codes: Vec<i64> = values.iter().map(|v| (v / scale(channels) * 127.0) as i64).collect();
-    (1..=most).try_for_each(|i| weight_int8(&mut int8, &format!("w{i}"), codes.clone()))?;
+    let int8 = numbered(&one_byte_weight(channels)?, most)?;
     let small = each(rig, (1, most), &int8, |count| stored_as_int8(channels, count))?;
     Ok(Found::default()
         .timed("speed.weights_gbs", (2 * channels * channels) as f64 / float / 1e9)
@@ -151,22 +149,62 @@ fn dequantized(name: &str, stored: &str, channels: usize) -> String {
     op(name, &[channels, channels, 1, 1], &call)
 }
 
+/// The one file as `w1`, `w2` and so on.
+fn numbered(one: &WeightFiles, count: usize) -> Result<WeightFiles, Trouble> {
+    let file = one.only().map_err(|error| Trouble::Program(error.to_string()))?;
+    let mut files = WeightFiles::none();
+    (1..=count).for_each(|i| files.insert(path(&format!("w{i}")), Arc::clone(file)));
+    Ok(files)
+}
+
 /// Convolutions that share one weight.
-fn sharing(shape: [usize; 2], count: usize) -> Mil {
+pub(super) fn sharing(shape: [usize; 2], count: usize) -> Mil {
     let [c, _] = shape;
     let link = |_: usize, y: &str, x: &str| conv(y, shape, "w", x);
     Mil::new(shape, blob("w", "fp16", &[c, c, 1, 1], "w") + &chain(count, link))
 }
 
-fn one_weight(channels: usize, taps: usize) -> Result<WeightFiles, Trouble> {
+/// The weight of a convolution, or of one the other way round.
+pub(super) fn one_weight(channels: usize, taps: usize, to: usize) -> Result<WeightFiles, Trouble> {
     let mut files = WeightFiles::none();
-    weight(&mut files, "w", &noise(channels * channels * taps, scale(channels * taps)))?;
+    weight(&mut files, "w", &noise(to * channels * taps, scale(channels * taps)))?;
     Ok(files)
+}
+
+/// The same of int8.
+pub(super) fn one_byte_weight(channels: usize) -> Result<WeightFiles, Trouble> {
+    let mut files = WeightFiles::none();
+    weight_int8(&mut files, "w", noise(channels * channels, 127.0).into_iter().map(|v| v as i64).collect())?;
+    Ok(files)
+}
+
+/// Said where [`takes_bytes`] is false.
+pub(super) const NO_BYTES: &str = "the op set it takes has no activations of int8";
+
+/// Whether a program can have int8 activations.
+pub(super) fn takes_bytes(rig: &Rig) -> bool {
+    rig.dialect.opset >= Opset::Ios17
+}
+
+/// Convolutions of int8 by int8 that share one weight.
+pub(super) fn by_bytes(shape: [usize; 2], count: usize) -> Mil {
+    let [c, w] = shape;
+    let link = |i: usize, y: &str, x: &str| {
+        let quantized = format!(
+            "tensor<int8, [1, {c}, 1, {w}]> q{i} = quantize(input = {x}, output_dtype = narrow, scale = unit)\
+             [name = string(\"q{i}\")];\n"
+        );
+        let back = port(&format!("b{i}"), shape, &format!("dequantize(input = q{i}, scale = unit)"));
+        quantized + &back + &conv(y, shape, "d", &format!("b{i}"))
+    };
+    let constants = constant("string", "narrow", "\"int8\"") + &constant("fp16", "unit", "0.125");
+    let w = blob("w", "int8", &[c, c, 1, 1], "w") + &byte_scale(c) + &dequantized("d", "w", c);
+    Mil::new(shape, constants + &w + &chain(count, link))
 }
 
 pub(super) fn array(rig: &Rig) -> Result<Found, Trouble> {
     let (channels, [narrow, wide]) = (256, [64, 512]);
-    let files = one_weight(channels, 1)?;
+    let files = one_weight(channels, 1, channels)?;
     let time = |width| each(rig, (1, 9), &files, |count| sharing([channels, width], count));
     let (short, long) = (time(narrow)?, time(wide)?);
     // A convolution takes the work of its columns, and of as many more as half fill the array.
@@ -181,23 +219,12 @@ pub(super) fn array(rig: &Rig) -> Result<Found, Trouble> {
 }
 
 pub(super) fn int8(rig: &Rig) -> Result<Found, Trouble> {
-    let shape = [256, 512];
-    let float = each(rig, (1, 9), &one_weight(256, 1)?, |count| sharing(shape, count))?;
-    let mut files = WeightFiles::none();
-    weight_int8(&mut files, "w", noise(256 * 256, 127.0).into_iter().map(|v| v as i64).collect())?;
-    let int8 = each(rig, (1, 9), &files, |count| {
-        let link = |i: usize, y: &str, x: &str| {
-            let quantized = format!(
-                "tensor<int8, [1, 256, 1, 512]> q{i} = quantize(input = {x}, output_dtype = narrow, scale = unit)\
-                 [name = string(\"q{i}\")];\n"
-            );
-            let back = port(&format!("b{i}"), shape, &format!("dequantize(input = q{i}, scale = unit)"));
-            quantized + &back + &conv(y, shape, "d", &format!("b{i}"))
-        };
-        let constants = constant("string", "narrow", "\"int8\"") + &constant("fp16", "unit", "0.125");
-        let w = blob("w", "int8", &[256, 256, 1, 1], "w") + &byte_scale(256) + &dequantized("d", "w", 256);
-        Mil::new(shape, constants + &w + &chain(count, link))
-    })?;
+    if !takes_bytes(rig) {
+        return Ok(Found::default().note(NO_BYTES));
+    }
+    let shape @ [channels, _] = [256, 512];
+    let float = each(rig, (1, 9), &one_weight(channels, 1, channels)?, |count| sharing(shape, count))?;
+    let int8 = each(rig, (1, 9), &one_byte_weight(channels)?, |count| by_bytes(shape, count))?;
     Ok(speedup("speed.int8_speedup", "int8 products", float / int8))
 }
 
@@ -206,7 +233,7 @@ pub(super) fn conv3(rig: &Rig) -> Result<Found, Trouble> {
     const FLAT: [usize; 2] = [CHANNELS, 512];
     let folded = [1, CHANNELS, 16, 32];
     let time = |edge: usize| {
-        each(rig, (1, 5), &one_weight(CHANNELS, edge * edge)?, |count| {
+        each(rig, (1, 5), &one_weight(CHANNELS, edge * edge, CHANNELS)?, |count| {
             let link = |_: usize, y: &str, x: &str| convolution(y, &folded, "same", "w", x);
             let body = extents("fold", &folded)
                 + &extents("unfold", &[1, CHANNELS, 1, 512])
@@ -251,23 +278,27 @@ pub(super) fn working_set(rig: &Rig) -> Result<Found, Trouble> {
     }
 }
 
+/// The published peak programs: so many convolutions of so many channels, and as many columns as 64 x 64, or 64.
+pub(super) const DEPTH: usize = 128;
+pub(super) const WIDE: [usize; 2] = [512, 4096];
+const NARROW: [usize; 2] = [512, 64];
+/// Rows, depth and columns of the published product.
+const LARGE: usize = 2048;
+
 pub(super) fn peak(rig: &Rig) -> Result<Found, Trouble> {
-    // A simulation computes all of it, and has no other rates than those of `array`.
-    let (depth, channels, narrow, wide, n) =
-        if rig.is_modelled() { (8, 128, 64, 256, 256) } else { (128, 512, 64, 4096, 2048) };
-    let files = one_weight(channels, 1)?;
-    let convolutions = |width: usize| -> Result<f64, Trouble> {
-        let time = seconds(rig, &sharing([channels, width], depth), &files)?;
-        Ok((2 * channels * channels * width * depth) as f64 / time / 1e12)
+    let rate = |[channels, width]: [usize; 2], mil: fn([usize; 2], usize) -> Mil, files: &WeightFiles| {
+        let time = seconds(rig, &mil([channels, width], DEPTH), files)?;
+        Ok::<f64, Trouble>((2 * channels * channels * width * DEPTH) as f64 / time / 1e12)
     };
-    let product = 2.0 * (n as f64).powi(3) / seconds(rig, &product(n), &WeightFiles::none())? / 1e12;
+    let weight = one_weight(WIDE[0], 1, WIDE[0])?;
+    let product = 2.0 * (LARGE as f64).powi(3) / seconds(rig, &product(LARGE), &WeightFiles::none())? / 1e12;
     let found = Found::default()
-        .timed("speed.narrow_tflops", convolutions(narrow)?)
-        .timed("speed.fp16_tflops", convolutions(wide)?)
+        .timed("speed.narrow_tflops", rate(NARROW, sharing, &weight)?)
+        .timed("speed.fp16_tflops", rate(WIDE, sharing, &weight)?)
         .timed("speed.matmul_tflops", product);
-    Ok(match rig.is_modelled() {
-        true => found.into_notes("of programs a simulation has time for"),
-        false => found,
+    Ok(match takes_bytes(rig) {
+        true => found.timed("speed.int8_tops", rate(WIDE, by_bytes, &one_byte_weight(WIDE[0])?)?),
+        false => found.note(NO_BYTES),
     })
 }
 

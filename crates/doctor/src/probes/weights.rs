@@ -1,11 +1,11 @@
 //! Weight files.
 
 use ferrane_engine::WeightFiles;
-use ferrane_mil::DType;
 use ferrane_mil::blob::BlobWriter;
+use ferrane_mil::{DType, Opset};
 
 use crate::finding::{Found, Trouble};
-use crate::mil::{Mil, SAFE, blob, conv, diagonal, path, port, weight};
+use crate::mil::{Mil, SAFE, blob, constant, conv, diagonal, op, path, port, weight, weight_uint8};
 use crate::rig::{Answer, Rig};
 
 /// `y = W · x` by the constant at `offset` of a weight file.
@@ -83,4 +83,65 @@ pub(super) fn alignment(rig: &Rig) -> Result<Found, Trouble> {
         });
     }
     Ok(found)
+}
+
+/// Values of a table that byte indices can tell apart.
+const ENTRIES: usize = 256;
+
+/// The weight `2 · x` by a table of vectors of so many elements, and its files.
+fn by_table(vector: usize, is_modern: bool) -> Result<(Mil, WeightFiles), Trouble> {
+    let [c, _] = SAFE;
+    let rows = c / vector;
+    // Entry 0 is nothing, and each of those after it has a 2 at another of its elements.
+    let mut table = vec![0.0; ENTRIES * vector];
+    (0..vector).for_each(|i| table[(i + 1) * vector + i] = 2.0);
+    let code = |i: usize| if i % c / vector == i / c { (i % c % vector + 1) as u64 } else { 0 };
+    let mut files = WeightFiles::none();
+    weight_uint8(&mut files, "i", (0..rows * c).map(code).collect())?;
+    weight(&mut files, "l", &table)?;
+    let square = [c, c, 1, 1];
+    let looked_up = match is_modern {
+        true => {
+            blob("i", "uint8", &[rows, c, 1, 1], "i")
+                + &blob("l", "fp16", &[1, 1, 1, 1, ENTRIES, vector], "l")
+                + &constant("int32", "axis", "0")
+                + &op("w", &square, "constexpr_lut_to_dense(indices = i, lut = l, vector_axis = axis)")
+        }
+        false => {
+            blob("i", "uint8", &[c * c], "i")
+                + &blob("l", "fp16", &[ENTRIES], "l")
+                + &constant("tensor<uint32, [4]>", "shape", &format!("{square:?}"))
+                + &op("w", &square, "constexpr_lut_to_dense(indices = i, lut = l, shape = shape)")
+        }
+    };
+    Ok((Mil::new(SAFE, looked_up + &conv("y", SAFE, "w", "x")), files))
+}
+
+pub(super) fn tables(rig: &Rig) -> Result<Found, Trouble> {
+    const QUIRK: &str = "lut-size";
+    let is_modern = rig.dialect.opset >= Opset::Ios18;
+    let x = vec![3.0; SAFE[0] * SAFE[1]];
+    let ask = |vector: usize| {
+        let (mil, files) = by_table(vector, is_modern)?;
+        Ok::<_, Trouble>(match rig.ask(&mil, &files, &[&x])? {
+            Answer::Refused(error) => Err(error.to_string()),
+            Answer::Values(y) if y[0].iter().all(|y| *y == 6.0) => Ok("taken, results right".to_owned()),
+            Answer::Values(y) => Ok(format!("taken, results WRONG (2 · 3 is {})", y[0][0])),
+        })
+    };
+    let plain = match ask(1)? {
+        Ok(taken) => taken,
+        Err(refusal) => {
+            let note = format!("a table of {ENTRIES} values: refused ({refusal})");
+            return Ok(Found::default().note(note));
+        }
+    };
+    let found = Found::default().note(format!("a table of {ENTRIES} values: {plain}"));
+    if !is_modern {
+        return Ok(found.note("its op set has no vectors in tables"));
+    }
+    Ok(match ask(2)? {
+        Ok(taken) => found.quirk(QUIRK, false).note(format!("one of {} values: {taken}", 2 * ENTRIES)),
+        Err(refusal) => found.quirk(QUIRK, true).note(refusal),
+    })
 }

@@ -189,7 +189,10 @@ impl<'a> Reader<'a> {
     fn spilled(&self, v: ValueId) -> f64 {
         let v = self.held_as(v);
         let size = bytes(self.function, v);
-        let computed = self.function.value(v).constant.is_none() && !self.ports.contains(&v);
+        // What weights are made of is read as it is stored.
+        let is_weight = self.definitions[v.index()].is_some_and(|i| self.function.ops[i].code.is_constexpr());
+        let constant = is_weight || self.function.value(v).constant.is_some();
+        let computed = !constant && !self.ports.contains(&v);
         if computed && size > self.rates.working_set { size } else { 0.0 }
     }
 

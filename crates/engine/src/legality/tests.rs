@@ -117,6 +117,23 @@ fn slices_of_the_width_are_wrong_on_m1_only() {
     assert!(say("m1", X, slice).contains(&(Severity::Warning, "slice-of-width".into())));
 }
 
+/// A table has two axes more than the weights it stands for, which have four.
+#[test]
+fn a_look_up_table_has_no_rank_of_its_own() {
+    let table = |ty: &str, shape: &str, name: &str| {
+        let ones = vec!["1"; 16].join(", ");
+        format!("tensor<{ty}, {shape}> {name} = const()[val = tensor<{ty}, {shape}>([{ones}])]; ")
+    };
+    let looked_up = table("uint8", "[1, 16, 1, 1]", "i")
+        + &table("fp16", "[1, 1, 1, 1, 16, 1]", "l")
+        + "tensor<fp16, [1, 16, 1, 1]> w = constexpr_lut_to_dense(indices = i, lut = l); ";
+    let x = "tensor<fp16, [1, 16, 1, 64]> x";
+    let used = format!("{looked_up} tensor<fp16, [1, 16, 1, 64]> y = mul(x = x, y = w);");
+    assert_eq!(say("m4", x, &used), []);
+    let computed = format!("{used} tensor<fp16, [1, 1, 1, 1, 16, 1]> z = relu(x = l);");
+    assert!(say("m4", x, &computed).contains(&(Severity::Error, "rank".into())));
+}
+
 #[test]
 fn a_rule_that_is_turned_off_says_nothing() {
     let source = "program(1.3) { func main<ios18>(tensor<fp16, [1, 64, 1, 8]> x) {

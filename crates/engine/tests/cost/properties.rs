@@ -92,6 +92,10 @@ fn int8_weights_save_no_bandwidth_where_they_are_stored_as_fp16() {
     };
     assert_eq!(2.0 * bytes("m4", "chain8"), bytes("m4", "chain"));
     assert_eq!(bytes("m1", "chain8"), bytes("m1", "chain"));
+    // What is made of them on the way is no value that needs room, however large.
+    let large =
+        estimate(&program("chain8", "2048/1/64/1/1/fp16"), &Profile::built_in("m4").unwrap()).unwrap();
+    assert_eq!(large.ops.iter().map(|op| op.bytes).sum::<f64>(), large.weight_bytes);
 }
 
 #[test]

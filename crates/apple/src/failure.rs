@@ -33,6 +33,16 @@ impl Failures<'_> {
         }
     }
 
+    /// A program that cannot be given other weights, or is no longer loaded.
+    pub(crate) fn reload(&self, reason: impl Into<String>) -> EngineError {
+        EngineError::Load {
+            engine: self.engine.into(),
+            program: self.program.into(),
+            status: Status::LOAD,
+            reason: reason.into(),
+        }
+    }
+
     /// `words` are the framework's.
     pub(crate) fn evaluate(&self, words: &str) -> EngineError {
         let status = status(words).unwrap_or(Status::INFERENCE);

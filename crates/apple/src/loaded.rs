@@ -40,7 +40,7 @@ impl Loaded {
         let failures = Failures { engine: NAME, program: &program.main().name };
         weights.check(program.main())?;
         let tag = shared.folders.unique();
-        let text = text(program.program(), &tag).map_err(|words| failures.compile(words))?;
+        let text = text_of(program.program(), &tag).map_err(|words| failures.compile(words))?;
         let content = Content { name: &tag, text: &text, weights };
         let refused = |words: String| {
             failures.compile(format!("{words}{}", suspects(program.program(), &shared.profile)))
@@ -98,7 +98,7 @@ impl Loaded {
             ReloadWay::Files => {
                 let (_, folder) = self.model.as_ref().ok_or_else(|| self.lost())?;
                 folder.write_weights(weights).map_err(|error| {
-                    self.failures().load(&format!("its weights cannot be written: {error}"))
+                    self.failures().reload(format!("its weights cannot be written: {error}"))
                 })?;
                 self.unload()?;
             }
@@ -113,17 +113,17 @@ impl Loaded {
         let data = weights.only()?;
         let (_, folder) = self.model.as_ref().ok_or_else(|| self.lost())?;
         let compiled = folder.read(COMPILED).map_err(|error| {
-            self.failures().load(&format!("the compiler has left no {COMPILED} in its folder: {error}"))
+            self.failures().reload(format!("the compiler has left no {COMPILED} in its folder: {error}"))
         })?;
-        let text = text(self.program.program(), &self.tag).map_err(|words| self.failures().load(&words))?;
+        let text = text_of(self.program.program(), &self.tag).map_err(|words| self.failures().reload(words))?;
         self.unload()?;
         // Its folder is gone before the other's is made, which has the same name where the weights are the same.
         self.model = None;
         let content = Content { name: &self.tag, text: &text, weights };
         let made = self.shared.messages.model(&content, &self.shared.folders);
-        let (model, folder) = made.map_err(|words| self.failures().load(&words))?;
+        let (model, folder) = made.map_err(|words| self.failures().reload(words))?;
         let written = folder.write(COMPILED, &compiled).and_then(|()| folder.write(DATA, data));
-        written.map_err(|error| self.failures().load(&format!("its folder cannot be written: {error}")))?;
+        written.map_err(|error| self.failures().reload(format!("its folder cannot be written: {error}")))?;
         self.model = Some((model, folder));
         Ok(())
     }
@@ -139,7 +139,7 @@ impl Loaded {
     }
 
     fn lost(&self) -> EngineError {
-        self.failures().load("it is not loaded: loading it again failed")
+        self.failures().reload("it is not loaded: loading it again failed")
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -169,7 +169,7 @@ const COMPILED: &str = "net.plist";
 const DATA: &str = "data";
 
 /// The text of `program` with `tag` in it.
-fn text(program: &Program, tag: &str) -> Result<String, String> {
+fn text_of(program: &Program, tag: &str) -> Result<String, String> {
     let tagged = tagged(program, tag);
     text::print(&tagged, Dialect::of(&tagged)).map_err(|error| error.to_string())
 }

@@ -115,7 +115,8 @@ impl Loaded {
         let compiled = folder.read(COMPILED).map_err(|error| {
             self.failures().reload(format!("the compiler has left no {COMPILED} in its folder: {error}"))
         })?;
-        let text = text_of(self.program.program(), &self.tag).map_err(|words| self.failures().reload(words))?;
+        let text =
+            text_of(self.program.program(), &self.tag).map_err(|words| self.failures().reload(words))?;
         self.unload()?;
         // Its folder is gone before the other's is made, which has the same name where the weights are the same.
         self.model = None;

@@ -166,6 +166,16 @@ fn the_second_product_that_a_transpose_feeds_is_infinite() {
         + &product("s", "t", "m");
     let ones = vec![1.0; 64 * 64];
     let one = begin.clone() + &reshape("y", "s", &[1, 64, 1, 64]);
+    // A transpose of other axes is none of matrices, as in attention over several sequences.
+    let others = constant("bool", "no", "false")
+        + &extents("perm", &[2, 0, 1, 3])
+        + &reshape("m", "x", &[1, 8, 8, 64])
+        + "tensor<fp16, [8, 1, 8, 64]> t = transpose(x = m, perm = perm); "
+        + &constant("bool", "yes", "true")
+        + "tensor<fp16, [8, 1, 8, 8]> s = matmul(x = t, y = t, transpose_x = no, transpose_y = yes); "
+        + "tensor<fp16, [8, 1, 8, 64]> p = matmul(x = s, y = t, transpose_x = no, transpose_y = no); "
+        + &reshape("y", "p", &[1, 64, 1, 64]);
+    assert!(run("m5", &[], x, &others, &[&vec![1.0; 64 * 64]]).iter().all(|y| *y == 512.0));
     assert!(run("m5", &[], x, &one, &[&ones]).iter().all(|y| *y == 64.0));
     let two = begin + &transposed("u", "s") + &product("p", "m", "u") + &reshape("y", "p", &[1, 64, 1, 64]);
     assert!(run("m5", &[], x, &two, &[&ones]).iter().all(|y| *y == f32::INFINITY));

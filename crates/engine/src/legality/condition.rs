@@ -46,7 +46,7 @@ pub(super) enum Condition {
     MaskPlanes {},
     /// Attention of the threshold's number of queries and keys or more.
     AttentionExtent {},
-    /// Two products that are fed by transposes.
+    /// Two products that are fed by transposes of their last two axes.
     TransposedProducts {},
     /// A normalisation of a reshape with a constant gamma of the threshold's extent or more.
     LayerNormGamma {},

@@ -33,7 +33,7 @@ pub(super) fn extent(s: &Subject<'_>, least: Option<f64>) -> Vec<Finding> {
 pub(super) fn transposed_products(s: &Subject<'_>) -> Vec<Finding> {
     let fed = |op: &Op| {
         let operands = op.args.iter().flat_map(|(_, arg)| arg.operands());
-        operands.filter_map(|o| s.producer(o)).any(|p| p.code == Opcode::Transpose)
+        operands.filter_map(|o| s.producer(o)).any(|p| transposes_matrices(Call::new(s.f, p)))
     };
     let products: Vec<_> = s.ops().filter(|(_, op)| op.code == Opcode::Matmul && fed(op)).collect();
     match products[..] {
@@ -43,6 +43,15 @@ pub(super) fn transposed_products(s: &Subject<'_>) -> Vec<Finding> {
         }
         _ => Vec::new(),
     }
+}
+
+/// True for a transpose of the last two axes, for which an argument of the product could stand.
+fn transposes_matrices(call: Call<'_>) -> bool {
+    let Ok(Some(perm)) = call.ints("perm") else { return false };
+    let rank = perm.len() as i64;
+    let from_the_end = |axis: i64| (axis - rank) % rank;
+    call.code() == Opcode::Transpose
+        && matches!(perm[..], [.., a, b] if from_the_end(a) == -1 && from_the_end(b) == -2)
 }
 
 pub(super) fn layer_norm_gamma(s: &Subject<'_>, least: Option<f64>) -> Vec<Finding> {

@@ -30,7 +30,7 @@ impl Examined {
 }
 
 /// What all probes found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Examination {
     /// In the order of the probes.
     pub examined: Vec<Examined>,

@@ -128,8 +128,14 @@ impl Found {
         self.with(&format!("quirks.{name}.threshold"), Measured::Number(threshold), Sharpness::Exact)
     }
 
+    /// A figure from times; one that they do not give is told in words, for profiles take none that cannot be.
     pub(crate) fn timed(self, key: &str, value: f64) -> Self {
-        self.with(key, Measured::Number(value), Sharpness::Timed)
+        match value.is_finite() && value > 0.0 {
+            true => self.with(key, Measured::Number(value), Sharpness::Timed),
+            false => self.note(format!(
+                "{key} came out as {value:.4}: the times that it follows from are not exact enough"
+            )),
+        }
     }
 
     pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
@@ -194,5 +200,19 @@ impl From<ferrane_engine::SurfaceError> for Trouble {
 impl From<ferrane_mil::blob::BlobError> for Trouble {
     fn from(error: ferrane_mil::blob::BlobError) -> Self {
         Trouble::Program(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_that_cannot_be_are_told_in_words() {
+        for value in [-27.0, 0.0, f64::INFINITY, f64::NAN] {
+            let found = Found::default().timed("cost.half_width", value);
+            assert!(found.findings.is_empty() && found.notes[0].starts_with("cost.half_width came out as"));
+        }
+        assert_eq!(Found::default().timed("cost.half_width", 1.0).findings.len(), 1);
     }
 }

@@ -117,7 +117,7 @@ pub(crate) fn agrees(finding: &Finding, published: &Value) -> bool {
             Sharpness::Exact => found == said,
             Sharpness::AtLeast => found <= said,
             Sharpness::UpTo(most) => (found..=most).contains(&said),
-            Sharpness::Timed => (found / said - 1.0).abs() <= CLOSE,
+            Sharpness::Timed => (found - said).abs() <= CLOSE * said.abs(),
         },
         _ => finding.value.to_toml() == *published,
     }

@@ -25,6 +25,15 @@ pub fn report(
         (of(|v| v.found().is_some()), of(|v| matches!(v, Verdict::TimedOut { .. } | Verdict::Died(_))));
     let all = examination.examined.len();
     let _ = writeln!(text, "{all} probes: {found} answered, {} unclear, {lost} lost\n", all - found - lost);
+    let contradicting: Vec<String> = examination
+        .findings()
+        .filter(|finding| compared(finding, base).contradicts)
+        .map(|finding| format!("`{}`", finding.key))
+        .collect();
+    let _ = match &contradicting[..] {
+        [] => writeln!(text, "Nothing contradicts the profile.\n"),
+        keys => writeln!(text, "These contradict the profile: {}\n", keys.join(", ")),
+    };
     for examined in &examination.examined {
         text += &of_probe(examined, base);
     }
@@ -71,31 +80,41 @@ fn of_probe(examined: &Examined, base: &Profile) -> String {
 }
 
 fn of_finding(finding: &Finding, base: &Profile) -> String {
-    format!("- `{}` = **{}**; {}", finding.key, finding.shown(), compared(finding, base))
+    format!("- `{}` = **{}**; {}", finding.key, finding.shown(), compared(finding, base).words)
+}
+
+/// A finding beside what was published.
+struct Compared {
+    contradicts: bool,
+    words: String,
 }
 
 /// Which sources a finding agrees with, and which it contradicts.
-fn compared(finding: &Finding, base: &Profile) -> String {
+fn compared(finding: &Finding, base: &Profile) -> Compared {
     if let Some(figure) = base.figure(&finding.key) {
         return of_figure(finding, figure);
     }
     let threshold = finding.key.strip_prefix("quirks.").and_then(|key| key.strip_suffix(".threshold"));
-    match threshold.and_then(|name| base.quirks.get(name)?.threshold) {
-        Some(published) if agrees(finding, &Value::Float(published)) => "as published".into(),
-        Some(published) => format!("**published is {published}**"),
+    let published = threshold.and_then(|name| base.quirks.get(name)?.threshold);
+    let contradicts = published.is_some_and(|published| !agrees(finding, &Value::Float(published)));
+    let words = match published {
+        Some(published) if contradicts => format!("**published is {published}**"),
+        Some(_) => "as published".into(),
         None => "nothing is published for this chip".into(),
-    }
+    };
+    Compared { contradicts, words }
 }
 
-fn of_figure(finding: &Finding, figure: &Figure<Value>) -> String {
+fn of_figure(finding: &Finding, figure: &Figure<Value>) -> Compared {
     let (source, other) = (&figure.source, figure.contradicted_by.as_deref());
-    let said = shown(&figure.value);
-    match (agrees(finding, &figure.value), other) {
-        (true, None) => format!("agrees with {source}"),
-        (true, Some(other)) => format!("agrees with {source}; contradicts {other}"),
-        (false, None) => format!("**contradicts** {source}: {said}"),
-        (false, Some(other)) => {
+    let (said, contradicts) = (shown(&figure.value), !agrees(finding, &figure.value));
+    let words = match (contradicts, other) {
+        (false, None) => format!("agrees with {source}"),
+        (false, Some(other)) => format!("agrees with {source}; contradicts {other}"),
+        (true, None) => format!("**contradicts** {source}: {said}"),
+        (true, Some(other)) => {
             format!("**contradicts** {source}: {said}; compare with what others say: {other}")
         }
-    }
+    };
+    Compared { contradicts, words }
 }

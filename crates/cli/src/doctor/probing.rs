@@ -92,6 +92,8 @@ pub(super) fn run(args: &Probing, flags: &Flags, json: bool) -> Result<ExitCode,
     };
     let limit = Duration::from_secs(args.timeout);
     let own = std::env::current_exe().map_err(Failure::failed)?;
+    // Whoever cannot write them says so before hours of probing.
+    write_files(args, flags, &title, &base, &Examination::default())?;
     let run = |probe: &'static Probe, dialect, door: Option<&str>| {
         let engine = door.map_or_else(|| args.engine().to_string(), str::to_owned);
         child::run(command(&own, args, flags, &engine, probe, dialect), limit)

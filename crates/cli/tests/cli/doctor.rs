@@ -14,6 +14,7 @@ fn probes_make_a_profile_and_a_report() {
         "a simulation, no hardware",
         "not a Mac",
         "profile m3-pro",
+        "Nothing contradicts the profile.\n",
         "## concat",
         "contradicts mechramc/Orion",
     ] {
@@ -22,6 +23,12 @@ fn probes_make_a_profile_and_a_report() {
     let shown = bench.ok("doctor --profile mine.toml --json").stdout;
     let figure = &serde_json::from_str::<Value>(&shown).unwrap()["figures"]["limits.min_input_width"];
     assert_eq!((figure["value"].as_u64(), figure["confidence"].as_str()), (Some(32), Some("measured")));
+    // The size of the M5's published product is not known, and another is measured.
+    bench.ok("doctor --probe=peak --chip m5 --report m5.md");
+    assert!(bench.text("m5.md").contains("These contradict the profile: `speed.matmul_tflops`\n"));
+    // Before anything is asked.
+    let refused = bench.run("doctor --probe=width --out .");
+    assert!(refused.code == Some(1) && !refused.stdout.contains("width"), "{}", refused.stdout);
     // A profile of one's own is probed and extended, too.
     bench.ok("doctor --probe=width --profile mine.toml --out again.toml");
     bench.ok("doctor --profile again.toml");

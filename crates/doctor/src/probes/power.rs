@@ -5,7 +5,7 @@ use ferrane_engine::WeightFiles;
 use super::speed::{
     DEPTH, NO_BYTES, WIDE, by_bytes, functions, load, one_byte_weight, one_weight, sharing, takes_bytes,
 };
-use crate::finding::{Found, Trouble};
+use crate::finding::{Found, Measured, Sharpness, Trouble};
 use crate::mil::{Mil, SAFE};
 use crate::rig::Rig;
 
@@ -25,6 +25,7 @@ pub(super) fn power(rig: &Rig) -> Result<Found, Trouble> {
     };
     Ok(match rig.is_modelled() {
         true => found.note("what it draws at rest is not modelled"),
-        false => found.timed("power.idle_w", rig.idle_watts()?),
+        // It may be nothing.
+        false => found.with("power.idle_w", Measured::Number(rig.idle_watts()?), Sharpness::Timed),
     })
 }

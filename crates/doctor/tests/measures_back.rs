@@ -341,6 +341,7 @@ fn what_no_profile_has_a_figure_for_is_told_in_words() {
         notes("sums")
     );
     assert_eq!(notes("movement"), "reshape: right\ntranspose: right\npad: right\nreduce_max: right");
+    assert!(notes("anecdotes").lines().all(|line| line.ends_with(": right")), "{}", notes("anecdotes"));
     let tables = notes("look-up-tables");
     assert!(tables.contains("a table of 256 values: taken, results right"), "{tables}");
     assert!(tables.contains("one of 512 values: taken, results right"), "{tables}");

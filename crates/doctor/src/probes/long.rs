@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use ferrane_engine::WeightFiles;
 
+use super::process::refuse;
 use super::speed::{load, one_weight};
 use crate::finding::{Found, Measured, Sharpness, Trouble};
 use crate::mil::{Mil, SAFE, blob, conv, path, port};
-use crate::rig::{Compiling, Rig};
+use crate::rig::Rig;
 use crate::search::{Limit, largest};
 
 /// Channels of a weight of so many bytes, and of the next one.
@@ -79,7 +80,7 @@ fn waking(awake: f64, rested: &[(f64, f64)]) -> Result<Found, Trouble> {
 }
 
 /// Refusals after which compilers were seen to be slow for minutes.
-const BURST: usize = 32;
+const BURST: u64 = 32;
 /// How many times longer a program takes then, at the least.
 const SLOW: f64 = 10.0;
 
@@ -92,17 +93,7 @@ pub(super) fn failed_compiles(rig: &Rig) -> Result<Found, Trouble> {
         rig.compile_seconds(&mil, &WeightFiles::none())
     };
     let before = plain()?;
-    let wide = [1, 1 << 20];
-    for n in 0..BURST {
-        // Not twice the same.
-        let wide = [wide[0], wide[1] + n];
-        let refused = rig.program(&Mil::new(wide, port("y", wide, "relu(x = x)")))?;
-        match rig.compile(&refused, &WeightFiles::none()) {
-            Err(Compiling::Refused(_)) => {}
-            Err(Compiling::Trouble(trouble)) => return Err(trouble),
-            Ok(_) => return Err(Trouble::Unclear(format!("a width of {} is taken", wide[1]))),
-        }
-    }
+    refuse(rig, BURST)?;
     let after = plain()?;
     Ok(Found::default().quirk("failed-compiles", after > SLOW * before).note(format!(
         "{:.0} ms before {BURST} refusals, {:.0} ms after",

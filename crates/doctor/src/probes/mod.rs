@@ -1,6 +1,7 @@
 //! The questions, each with the programs that answer it.
 
 mod arithmetic;
+mod doubted;
 mod extents;
 mod long;
 mod ops;
@@ -86,7 +87,8 @@ static PROBES: &[Probe] = &[
     ask("weight-header", "which headers of weight files are taken?", weights::header),
     ask("weight-file", "may a weight file hold several weights?", weights::combined),
     ask("look-up-tables", "are weights taken as look-up tables, and of how many values?", weights::tables),
-    ask("movement", "are reshape, transpose, pad and reductions taken, and right?", values::movement),
+    ask("movement", "are reshape, transpose, pad and reductions taken, and right?", doubted::movement),
+    ask("anecdotes", "is so what single sources say of other ops?", doubted::anecdotes),
     ask("concat", "is concat refused, and in which spelling?", ops::concat),
     ask("gelu", "does gelu need its mode?", ops::gelu),
     ask("matmul", "is matmul taken, and with inline arguments?", ops::matmul),

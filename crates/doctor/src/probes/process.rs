@@ -73,16 +73,22 @@ pub(super) fn compiles(rig: &Rig) -> Result<Found, Trouble> {
 /// Programs that no compiler takes, before those of which as many compile as still can. Few: many make compilers slow.
 const REFUSED: u64 = 16;
 
-pub(super) fn refusals(rig: &Rig) -> Result<Found, Trouble> {
-    let wide = [1, 1 << 20];
-    let refused = rig.program(&Mil::new(wide, port("y", wide, "relu(x = x)")))?;
-    for _ in 0..REFUSED {
-        match rig.compile(&refused, &WeightFiles::none()) {
+/// Has so many programs refused, no two of them alike.
+pub(super) fn refuse(rig: &Rig, count: u64) -> Result<(), Trouble> {
+    for n in 0..count {
+        let wide = [1, (1 << 20) + n as usize];
+        let program = rig.program(&Mil::new(wide, port("y", wide, "relu(x = x)")))?;
+        match rig.compile(&program, &WeightFiles::none()) {
             Err(Compiling::Refused(_)) => {}
             Err(Compiling::Trouble(trouble)) => return Err(trouble),
             Ok(_) => return Err(Trouble::Unclear(format!("a width of {} is taken", wide[1]))),
         }
     }
+    Ok(())
+}
+
+pub(super) fn refusals(rig: &Rig) -> Result<Found, Trouble> {
+    refuse(rig, REFUSED)?;
     let (mut taken, mut end) = (0, "and there is no end to it".to_owned());
     while taken < MOST {
         match compile(rig, taken)? {

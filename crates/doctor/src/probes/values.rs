@@ -247,37 +247,3 @@ pub(super) fn sums(rig: &Rig) -> Result<Found, Trouble> {
     };
     Ok(Found::default().note(format!("2048 and {} ones are {sum}: added up {how}, or in a tree", c - 1)))
 }
-
-pub(super) fn movement(rig: &Rig) -> Result<Found, Trouble> {
-    let [c, w] = SAFE;
-    let x: Vec<f32> = (0..c * w).map(|i| (i % 2000) as f32).collect();
-    let axes = constant("tensor<int32, [1]>", "axes", "[1]") + &constant("bool", "keep", "true");
-    let zero = constant("fp16", "zero", "0.0") + &constant("string", "mode", "\"constant\"");
-    let turned: Vec<f32> = (0..c * w).map(|i| x[i % c * w + i / c]).collect();
-    let padded = x.chunks(w).flat_map(|row| [row, &vec![0.0; w]].concat()).collect();
-    let most = |column: usize| x.iter().skip(column).step_by(w).copied().fold(0.0, f32::max);
-    let ops: [(&str, String, Vec<f32>); 4] = [
-        ("reshape", extents("s", &[1, w, 1, c]) + &port("y", [w, c], "reshape(shape = s, x = x)"), x.clone()),
-        ("transpose", extents("p", &[0, 3, 2, 1]) + &port("y", [w, c], "transpose(perm = p, x = x)"), turned),
-        (
-            "pad",
-            zero + &extents("p", &[0, 0, 0, 0, 0, 0, 0, w])
-                + &port("y", [c, 2 * w], "pad(constant_val = zero, mode = mode, pad = p, x = x)"),
-            padded,
-        ),
-        (
-            "reduce_max",
-            axes + &port("y", [1, w], "reduce_max(axes = axes, keep_dims = keep, x = x)"),
-            (0..w).map(most).collect(),
-        ),
-    ];
-    let mut found = Found::default();
-    for (name, body, right) in ops {
-        found = found.note(match rig.ask(&Mil::new(SAFE, body), &WeightFiles::none(), &[&x])? {
-            crate::rig::Answer::Refused(error) => format!("{name}: refused ({error})"),
-            crate::rig::Answer::Values(y) if y[0] == right => format!("{name}: right"),
-            crate::rig::Answer::Values(_) => format!("{name}: WRONG, without an error"),
-        });
-    }
-    Ok(found)
-}

@@ -340,6 +340,8 @@ fn what_no_profile_has_a_figure_for_is_told_in_words() {
         "{}",
         notes("sums")
     );
+    let by_name = "inputs of unequal sizes: bound by name\noutputs of unequal sizes: bound by name";
+    assert_eq!(notes("size-order"), by_name);
     assert_eq!(notes("movement"), "reshape: right\ntranspose: right\npad: right\nreduce_max: right");
     assert!(notes("anecdotes").lines().all(|line| line.ends_with(": right")), "{}", notes("anecdotes"));
     let tables = notes("look-up-tables");

@@ -3,7 +3,7 @@
 use ferrane_engine::{Surface, WeightFiles};
 
 use crate::finding::{Found, Measured, Sharpness, Trouble};
-use crate::mil::{Mil, SAFE, constant, port};
+use crate::mil::{Mil, SAFE, constant, extents, port};
 use crate::rig::{Answer, Rig};
 use crate::search;
 
@@ -41,6 +41,38 @@ pub(super) fn order(rig: &Rig) -> Result<Found, Trouble> {
         )));
     }
     Ok(Found::default().flag("ports.alphabetical", inputs))
+}
+
+/// Whether ports of unequal sizes are bound by their sizes, as two sources say: inputs smallest first, outputs largest first.
+/// Here that is the other order than by name. All surfaces of a side claim the same.
+pub(super) fn by_size(rig: &Rig) -> Result<Found, Trouble> {
+    let [c, w] = SAFE;
+    let wide = [c, 2 * w];
+    let (five, fives, threes) = (vec![5.0; c * w], vec![5.0; 2 * c * w], vec![3.0; c * w]);
+    let part = extents("begin", &[0, 0, 0, 0]) + &extents("size", &[1, c, 1, w]);
+    let body = part
+        + &port("p", SAFE, "slice_by_size(begin = begin, size = size, x = a)")
+        + &port("y", SAFE, "sub(x = p, y = b)");
+    let inputs = Mil::of([("a", wide), ("b", SAFE)], body);
+    let mut outputs = Mil::new(
+        SAFE,
+        constant("fp16", "one", "1.0")
+            + &constant("int32", "axis", "3")
+            + &constant("bool", "no", "false")
+            + &port("p", SAFE, "add(x = x, y = one)")
+            + &port("q", wide, "concat(axis = axis, interleave = no, values = (x, x))"),
+    );
+    outputs.outputs = "p, q";
+    let told = |side: &str, answer: Answer, by_name: f32, by_size: f32| match answer {
+        Answer::Refused(error) => format!("{side} of unequal sizes: refused ({error})"),
+        Answer::Values(y) if y[0][0] == by_name => format!("{side} of unequal sizes: bound by name"),
+        Answer::Values(y) if y[0][0] == by_size => format!("{side} of unequal sizes: bound by size"),
+        Answer::Values(y) => format!("{side} of unequal sizes: {} came out", y[0][0]),
+    };
+    let none = WeightFiles::none();
+    Ok(Found::default()
+        .note(told("inputs", rig.ask(&inputs, &none, &[&fives, &threes])?, 2.0, -2.0))
+        .note(told("outputs", rig.ask(&outputs, &none, &[&five])?, 6.0, 5.0)))
 }
 
 pub(super) fn equal_sizes(rig: &Rig) -> Result<Found, Trouble> {

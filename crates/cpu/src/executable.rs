@@ -2,7 +2,7 @@
 
 use std::{
     mem,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
 use ferrane_engine::OpSaturation;
@@ -16,9 +16,9 @@ use crate::{
     lower::lower,
     memory::{Bases, Origin},
     plan::{ALIGNMENT, Plan, plan},
+    scratch::Scratch,
     simd::kernels::{self, Run},
     step::{Machine, Step},
-    team::Scratch,
 };
 
 /// How values are kept between ops.
@@ -57,7 +57,7 @@ pub struct Executable {
     /// Intermediate values; the first element used is aligned to a cache line.
     arena: Vec<f32>,
     bases: Bases,
-    scratch: Vec<Scratch>,
+    scratch: Vec<Mutex<Scratch>>,
     tile: Run,
     arithmetic: Option<Arc<dyn Arithmetic>>,
     /// The ops, and for each how many of its results saturated.
@@ -133,7 +133,7 @@ impl Executable {
             outputs,
             arena: vec![0.0; plan.arena + ALIGNMENT],
             bases: Bases(Vec::with_capacity(plan.buffers.len())),
-            scratch: (0..options.threads.max(1)).map(|_| scratch()).collect(),
+            scratch: (0..options.threads.max(1)).map(|_| Mutex::new(scratch())).collect(),
             tile: kernels::best(),
             arithmetic: match &options.numerics {
                 Numerics::Arithmetic(arithmetic) => Some(Arc::clone(arithmetic)),
@@ -158,11 +158,7 @@ impl Executable {
         check("input", &self.inputs, inputs.iter().map(|s| s.len()))?;
         check("output", &self.outputs, outputs.iter().map(|s| s.len()))?;
         self.locate(inputs, outputs);
-        if self.scratch.len() > 1 && rayon::current_thread_index().is_none() {
-            rayon::scope(|_| self.steps());
-        } else {
-            self.steps();
-        }
+        ferrane_team::gather(self.scratch.len(), || self.steps());
         Ok(())
     }
 
@@ -185,7 +181,7 @@ impl Executable {
         let foreign = self.arithmetic.as_deref().map(|a| Foreign::new(a, &self.saturated));
         let machine = Machine { tile: self.tile, foreign };
         for step in &self.plan.steps {
-            step.run(&self.bases, &mut self.scratch, machine);
+            step.run(&self.bases, &self.scratch, machine);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Longest row that is kept in cache whole, in elements.
-const LONGEST_ROW: usize = 4096;
+pub(crate) const LONGEST_ROW: usize = 4096;
 /// Most nodes in a group.
 const MOST_NODES: usize = 40;
 

@@ -21,9 +21,10 @@ mod lower;
 mod memory;
 mod place;
 mod plan;
+mod scratch;
 mod simd;
 mod step;
-mod team;
+mod triangle;
 mod view;
 
 pub use arithmetic::{Arithmetic, Fold, Left, MapOp, Strided, Term};

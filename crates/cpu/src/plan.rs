@@ -7,6 +7,7 @@ use crate::{
     memory::{Access, Buffer, Origin},
     place::{Home, place},
     step::Step,
+    triangle::Triangles,
     view::{View, elements, row_major},
 };
 
@@ -24,6 +25,7 @@ pub(crate) struct Plan {
 pub(crate) fn plan(mut graph: Graph, name: &str) -> Result<Plan, CompileError> {
     let homes = place(&mut graph);
     let work = fuse(&graph);
+    let triangles = Triangles::new(&graph, &work);
     let consumers = graph.consumers();
     let live = graph.live();
     let mut planner = Planner {
@@ -34,12 +36,14 @@ pub(crate) fn plan(mut graph: Graph, name: &str) -> Result<Plan, CompileError> {
         live,
         consumers,
         homes,
+        triangles,
         graph,
     };
     let steps: Vec<Step> = work
         .into_iter()
-        .map(|work| match work {
-            Work::Loop(group) => Step::Loop(planner.emit_loop(&group)),
+        .enumerate()
+        .map(|(index, work)| match work {
+            Work::Loop(group) => Step::Loop(planner.emit_loop(&group, planner.triangles.is_trimmed(index))),
             Work::Alone(node) => Step::alone(&mut planner, node),
         })
         .collect();
@@ -62,6 +66,7 @@ struct Place {
 /// Resolves nodes to memory while steps are made.
 pub(crate) struct Planner {
     pub(crate) graph: Graph,
+    pub(crate) triangles: Triangles,
     homes: Vec<Home>,
     consumers: Vec<Vec<usize>>,
     live: Vec<bool>,

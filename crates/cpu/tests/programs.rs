@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{NoWeights, Random, builder, check, fp16, options};
+use common::{NoWeights, Random, builder, check, fp16, inputs, options, run_compiled};
 use ferrane_cpu::{CompileError, Executable, Numerics, RunError, Weights};
 use ferrane_mil::{BlobRef, Constant, Function, Opcode, TensorType, ValueId};
 
@@ -82,6 +82,58 @@ fn attention_with_taps() {
             check(&attention(heads, size, positions, decomposed), 5, false);
         }
     }
+}
+
+/// Causal attention of q, k and v `[1, heads, size, positions]` and its backward pass, as derived. Squares put out, if any,
+/// are wanted whole.
+fn causal_attention(heads: usize, size: usize, positions: usize, taps: bool) -> Function {
+    let mut b = builder();
+    let input = |b: &mut ferrane_mil::Builder, name: &str| {
+        b.input(name, TensorType::new(ferrane_mil::DType::Fp32, [1, heads, size, positions]))
+    };
+    let (q, k, v, d_o) = (input(&mut b, "q"), input(&mut b, "k"), input(&mut b, "v"), input(&mut b, "d_o"));
+    let mask: Vec<f32> =
+        (0..positions * positions).map(|i| if i % positions > i / positions { -1e4 } else { 0.0 }).collect();
+    let mask = b.constant("mask", Constant::fp32_tensor([1, 1, positions, positions], mask));
+    let scores = b.matmul(q, k, true, false).unwrap();
+    let masked = b.add(scores, mask).unwrap();
+    let p = b.softmax(masked, -1).unwrap();
+    let o = b.matmul(v, p, false, true).unwrap();
+    let d_v = b.matmul(d_o, p, false, false).unwrap();
+    let d_p = b.matmul(d_o, v, true, false).unwrap();
+    let product = b.mul(p, d_p).unwrap();
+    let sum = b.reduce(Opcode::ReduceSum, product, &[-1]).unwrap();
+    let apart = b.sub(d_p, sum).unwrap();
+    let d_s = b.mul(p, apart).unwrap();
+    let d_q = b.matmul(k, d_s, false, true).unwrap();
+    let d_k = b.matmul(q, d_s, false, false).unwrap();
+    let mut outputs = vec![o, d_q, d_k, d_v];
+    if taps {
+        outputs.extend([p, d_p]);
+    }
+    b.finish(&outputs)
+}
+
+#[test]
+fn what_a_causal_mask_excludes_changes_nothing() {
+    for (heads, size, positions) in [(2, 4, 64), (2, 4, 65), (3, 8, 128), (1, 6, 150)] {
+        for taps in [false, true] {
+            check(&causal_attention(heads, size, positions, taps), 7, false);
+        }
+    }
+}
+
+#[test]
+fn what_lies_where_a_causal_mask_excludes_is_not_read() {
+    let (heads, size, positions) = (2, 4, 150);
+    let function = causal_attention(heads, size, positions, false);
+    let mut used = Executable::compile(&function, &NoWeights, options(Numerics::F32, 2)).unwrap();
+    let mut fresh = Executable::compile(&function, &NoWeights, options(Numerics::F32, 2)).unwrap();
+    // What is left of it is everywhere in memory.
+    let len = heads * size * positions;
+    run_compiled(&function, &mut used, &vec![vec![f32::NAN; len]; 4]);
+    let inputs = inputs(&function, &mut Random(3), false);
+    assert_eq!(run_compiled(&function, &mut used, &inputs), run_compiled(&function, &mut fresh, &inputs));
 }
 
 #[test]

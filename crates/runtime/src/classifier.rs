@@ -17,7 +17,6 @@
 //! scheduling nor on the number of threads.
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::math::exp;
@@ -220,7 +219,8 @@ impl Classifier {
         let hidden: Vec<f32> = x.iter().skip(position).step_by(width).copied().collect();
 
         const ROWS: usize = 256;
-        logits.par_chunks_mut(ROWS).zip(weight.par_chunks(ROWS * dim)).for_each(|(logits, weight)| {
+        let parts = logits.chunks_mut(ROWS).zip(weight.chunks(ROWS * dim));
+        ferrane_team::each_of(parts, |_, (logits, weight)| {
             ferrane_cpu::matvec(weight, dim, &hidden, logits);
         });
     }
@@ -250,23 +250,22 @@ impl Classifier {
         let (dim, block, stride, count) = (self.dim, self.block, self.tile, targets.len());
         let x = Matrix::row_major(&x[tile..], dim, count, width);
         let arch = Arch::new();
-        self.logits[..self.vocab * count]
-            .par_chunks_mut(block * count)
-            .zip(weight.par_chunks(block * dim))
-            .zip(self.maxima.par_chunks_mut(stride))
-            .zip(self.sums.par_chunks_mut(stride))
-            .zip(self.target_logits.par_chunks_mut(stride))
-            .enumerate()
-            .for_each(|(index, ((((logits, weight), max), sum), target_logits))| {
-                let tokens = weight.len() / dim;
-                let weight = Matrix::row_major(weight, tokens, dim, dim);
-                matmul(MatrixMut::row_major(logits, tokens, count, count), Write::Set, weight, x);
-                for (position, token) in in_block(targets, index * block, tokens) {
-                    target_logits[position] = logits[token * count + position];
-                }
-                let (max, sum) = (&mut max[..count], &mut sum[..count]);
-                arch.dispatch(Exponentials { logits, max, sum });
-            });
+        let blocks = self.logits[..self.vocab * count]
+            .chunks_mut(block * count)
+            .zip(weight.chunks(block * dim))
+            .zip(self.maxima.chunks_mut(stride))
+            .zip(self.sums.chunks_mut(stride))
+            .zip(self.target_logits.chunks_mut(stride));
+        ferrane_team::each_of(blocks, |index, ((((logits, weight), max), sum), target_logits)| {
+            let tokens = weight.len() / dim;
+            let weight = Matrix::row_major(weight, tokens, dim, dim);
+            matmul(MatrixMut::row_major(logits, tokens, count, count), Write::Set, weight, x);
+            for (position, token) in in_block(targets, index * block, tokens) {
+                target_logits[position] = logits[token * count + position];
+            }
+            let (max, sum) = (&mut max[..count], &mut sum[..count]);
+            arch.dispatch(Exponentials { logits, max, sum });
+        });
     }
 
     /// The tile's losses, summed in order.
@@ -300,44 +299,43 @@ impl Classifier {
         let (maxima, max, sum) = (&self.maxima, &self.max[..count], &self.sum[..count]);
         let z_loss = self.z_loss;
         let arch = Arch::new();
-        self.logits[..self.vocab * count]
-            .par_chunks_mut(group * block * count)
-            .zip(tile.weight.par_chunks(group * block * dim))
-            .zip(dweight.par_chunks_mut(group * block * dim))
-            .zip(self.partial_dx.par_chunks_mut(dim * stride))
-            .enumerate()
-            .for_each(|(index, (((logits, weight), dweight), dx))| {
-                let blocks = logits
-                    .chunks_mut(block * count)
-                    .zip(weight.chunks(block * dim))
-                    .zip(dweight.chunks_mut(block * dim));
-                let mut write_dx = Write::Set;
-                for (index, ((logits, weight), dweight)) in (index * group..).zip(blocks) {
-                    let tokens = weight.len() / dim;
-                    let (maxima, scale) = (&maxima[index * stride..][..count], tile.grad_scale);
-                    arch.dispatch(Rescale { logits, maxima, max, sum, scale, z_loss });
-                    for (position, token) in in_block(tile.targets, index * block, tokens) {
-                        logits[token * count + position] -= scale;
-                    }
-                    let weight = Matrix::row_major(weight, tokens, dim, dim);
-                    for first in (0..count).step_by(STRIP) {
-                        let columns = STRIP.min(count - first);
-                        let gradient = Matrix::row_major(&logits[first..], tokens, columns, count);
-                        let dx = MatrixMut::row_major(&mut dx[first..], dim, columns, count);
-                        matmul(dx, write_dx, weight.t(), gradient);
-                    }
-                    let gradient = Matrix::row_major(logits, tokens, count, count);
-                    matmul(MatrixMut::row_major(dweight, tokens, dim, dim), write, gradient, hidden);
-                    write_dx = Write::Add;
+        let groups = self.logits[..self.vocab * count]
+            .chunks_mut(group * block * count)
+            .zip(tile.weight.chunks(group * block * dim))
+            .zip(dweight.chunks_mut(group * block * dim))
+            .zip(self.partial_dx.chunks_mut(dim * stride));
+        ferrane_team::each_of(groups, |index, (((logits, weight), dweight), dx)| {
+            let blocks = logits
+                .chunks_mut(block * count)
+                .zip(weight.chunks(block * dim))
+                .zip(dweight.chunks_mut(block * dim));
+            let mut write_dx = Write::Set;
+            for (index, ((logits, weight), dweight)) in (index * group..).zip(blocks) {
+                let tokens = weight.len() / dim;
+                let (maxima, scale) = (&maxima[index * stride..][..count], tile.grad_scale);
+                arch.dispatch(Rescale { logits, maxima, max, sum, scale, z_loss });
+                for (position, token) in in_block(tile.targets, index * block, tokens) {
+                    logits[token * count + position] -= scale;
                 }
-            });
+                let weight = Matrix::row_major(weight, tokens, dim, dim);
+                for first in (0..count).step_by(STRIP) {
+                    let columns = STRIP.min(count - first);
+                    let gradient = Matrix::row_major(&logits[first..], tokens, columns, count);
+                    let dx = MatrixMut::row_major(&mut dx[first..], dim, columns, count);
+                    matmul(dx, write_dx, weight.t(), gradient);
+                }
+                let gradient = Matrix::row_major(logits, tokens, count, count);
+                matmul(MatrixMut::row_major(dweight, tokens, dim, dim), write, gradient, hidden);
+                write_dx = Write::Add;
+            }
+        });
     }
 
     /// The tile's columns of dx: the groups' sums, added in order.
     fn sum_dx(&self, tile: &Tile<'_>, dx: &mut [f32]) {
         let (dim, count) = (self.dim, tile.targets.len());
         let groups = self.vocab.div_ceil(self.group() * self.block);
-        dx.par_chunks_mut(tile.width).enumerate().for_each(|(channel, row)| {
+        ferrane_team::each_of(dx.chunks_mut(tile.width), |channel, row| {
             let row = &mut row[tile.first..][..count];
             for (group, partial) in self.partial_dx.chunks(dim * self.tile).take(groups).enumerate() {
                 let partial = &partial[channel * count..][..count];

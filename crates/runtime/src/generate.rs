@@ -74,10 +74,11 @@ impl Generator {
         check_tokens(tokens, self.logits.len())?;
         // A call that fails on the way leaves nothing to build on.
         let mut seen = std::mem::take(&mut self.seen);
-        match tokens.split_last() {
-            Some((&next, before)) if !before.is_empty() && before == seen => self.step(before.len(), next)?,
-            _ => self.prompt(tokens)?,
-        }
+        // One team for all kernels and the classifier.
+        ferrane_team::gather(usize::MAX, || match tokens.split_last() {
+            Some((&next, before)) if !before.is_empty() && before == seen => self.step(before.len(), next),
+            _ => self.prompt(tokens),
+        })?;
         seen.clear();
         seen.extend_from_slice(tokens);
         self.seen = seen;

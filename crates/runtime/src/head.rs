@@ -8,7 +8,6 @@ use ferrane_model::{
     plan::{ClassifierPlan, HeadPlan, Piece},
     stage::names,
 };
-use rayon::prelude::*;
 
 use crate::{
     LossError, NonFinite, RuntimeError, Write,
@@ -325,15 +324,14 @@ impl<'a> Targets<'a> {
             let mut scaled = hidden.read(<[f32]>::to_vec)?;
             scale(&mut scaled);
             let scaled = Matrix::row_major(&scaled, dim, width, width);
-            let parts = dweight.par_chunks_mut(ROWS * dim).zip(probs.par_chunks(ROWS * width));
-            parts.for_each(|(dweight, probs)| {
+            let parts = dweight.chunks_mut(ROWS * dim).zip(probs.chunks(ROWS * width));
+            ferrane_team::each_of(parts, |_, (dweight, probs)| {
                 let rows = probs.len() / width;
                 let probs = Matrix::row_major(probs, rows, width, width);
                 matmul(MatrixMut::row_major(dweight, rows, dim, dim), write, probs, scaled.t());
             });
             d_hidden.write(|dx| {
-                let parts = dx.par_chunks_mut(CHANNELS * width).enumerate();
-                parts.for_each(|(part, dx)| {
+                ferrane_team::each_of(dx.chunks_mut(CHANNELS * width), |part, dx| {
                     let channels = dx.len() / width;
                     let weight = Matrix::row_major(&self.weight[part * CHANNELS..], vocab, channels, dim);
                     let probs = Matrix::row_major(probs, vocab, width, width);

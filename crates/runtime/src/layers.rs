@@ -11,7 +11,6 @@ use ferrane_model::{
     plan::{Piece, Place},
     stage::names,
 };
-use rayon::prelude::*;
 
 use crate::{
     RuntimeError, WeightsMode,
@@ -327,7 +326,8 @@ fn overflowed(values: &[f32]) -> bool {
         // NaN is not below anything. Without a short cut, so that a block is one vector loop.
         block.iter().fold(true, |within, x| within & (x.abs() < LARGEST))
     };
-    !values.par_chunks(BLOCK).all(within)
+    let blocks: Vec<&[f32]> = values.chunks(BLOCK).collect();
+    !ferrane_team::map(blocks.len(), |block| within(blocks[block])).into_iter().all(|within| within)
 }
 
 fn bound(piece: &CompiledPiece, port: &Port, values: &Values) -> Result<Surface, RuntimeError> {

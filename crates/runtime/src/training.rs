@@ -1,6 +1,10 @@
 //! A model that can be trained: forward and backward passes over a plan, gradients into a flat arena.
 
-use std::{ops::Range, sync::Arc, time::Instant};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use ferrane_engine::{Engine, Surface};
 use ferrane_model::{
@@ -8,7 +12,6 @@ use ferrane_model::{
     plan::{Piece, Plan, WeightProduct},
     stage::{Tokens, names},
 };
-use rayon::prelude::*;
 
 use crate::{
     CompileLog, RuntimeError, WeightsMode,
@@ -254,8 +257,8 @@ impl TrainingModel {
         grads: &mut [f32],
         write: Write,
     ) -> Result<f64, RuntimeError> {
-        // On a thread of the pool, so that no kernel or product is handed over from outside it.
-        rayon::scope(|_| self.passes(inputs, targets, grad_scale, grads, write))
+        // One team for all kernels and products.
+        ferrane_team::gather(usize::MAX, || self.passes(inputs, targets, grad_scale, grads, write))
     }
 
     /// The forward pass, the loss, and the backward pass.
@@ -341,10 +344,17 @@ impl TrainingModel {
         products.sort_unstable_by_key(|(param, ..)| param.offset);
         let params = products.iter().map(|(param, ..)| param.range());
         let grads_of = disjoint(grads, params);
-        products
-            .into_par_iter()
-            .zip(grads_of)
-            .try_for_each(|((_, dy, x), grads)| weight_gradient(dy, x, grads, write))?;
+        let parts = products.iter().zip(grads_of).flat_map(|((_, dy, x), grads)| {
+            let rows = rows_of_part(dy, x);
+            let grads = grads.chunks_mut(rows * x.shape()[1]).enumerate();
+            grads.map(move |(part, grads)| (*dy, *x, part * rows, grads))
+        });
+        let parts: Vec<_> = parts.map(|part| Mutex::new(Some(part))).collect();
+        let done = ferrane_team::map(parts.len(), |part| {
+            let part = parts[part].lock().unwrap_or_else(PoisonError::into_inner).take();
+            part.map_or(Ok(()), |(dy, x, first, grads)| weight_gradient(dy, x, first, grads, write))
+        });
+        done.into_iter().collect::<Result<(), _>>()?;
         for (role, value) in &self.direct {
             accumulate(&values[value], &mut grads[table.layer(layer, *role).range()], write, 1.0)?;
         }
@@ -399,22 +409,29 @@ fn disjoint(mut arena: &mut [f32], ranges: impl Iterator<Item = Range<usize>>) -
         .collect()
 }
 
-/// `dW [O, I] (+)= dY [O, W] · X [I, W]ᵀ`, where `grads` is dW.
-fn weight_gradient(dy: &Surface, x: &Surface, grads: &mut [f32], write: Write) -> Result<(), RuntimeError> {
-    let [_, outputs, _, width] = dy.shape();
-    let [_, inputs, _, _] = x.shape();
-    // A product packs X; each part does so again, so parts are no smaller than that pays for.
-    let parts = (outputs / inputs.max(1)).clamp(1, 4);
-    let rows = outputs.div_ceil(parts).next_multiple_of(16);
+/// Rows of dW that are computed together. A product packs X, and each part does so again, so parts are no smaller than that
+/// pays for; where reading a surface copies it, there is one.
+fn rows_of_part(dy: &Surface, x: &Surface) -> usize {
+    let ([_, outputs, ..], [_, inputs, ..]) = (dy.shape(), x.shape());
+    let parts = if x.as_host().is_some() { (outputs / inputs.max(1)).clamp(1, 4) } else { 1 };
+    outputs.div_ceil(parts).next_multiple_of(16)
+}
+
+/// `dW [O, I] (+)= dY [O, W] · X [I, W]ᵀ` for the rows from `first` on, where `grads` is those of dW.
+fn weight_gradient(
+    dy: &Surface,
+    x: &Surface,
+    first: usize,
+    grads: &mut [f32],
+    write: Write,
+) -> Result<(), RuntimeError> {
+    let [_, inputs, _, width] = x.shape();
+    let rows = grads.len() / inputs;
     dy.read(|dy| {
         x.read(|x| {
+            let dy = Matrix::row_major(&dy[first * width..], rows, width, width);
             let x = Matrix::row_major(x, inputs, width, width);
-            let parts = grads.par_chunks_mut(rows * inputs).zip(dy.par_chunks(rows * width));
-            parts.for_each(|(grads, dy)| {
-                let rows = dy.len() / width;
-                let dy = Matrix::row_major(dy, rows, width, width);
-                matmul(MatrixMut::row_major(grads, rows, inputs, inputs), write, dy, x.t());
-            });
+            matmul(MatrixMut::row_major(grads, rows, inputs, inputs), write, dy, x.t());
         })
     })??;
     Ok(())
@@ -429,7 +446,8 @@ pub(crate) fn accumulate(
 ) -> Result<(), RuntimeError> {
     const PART: usize = 1 << 16;
     value.read(|v| {
-        grads.par_chunks_mut(PART).zip(v.par_chunks(PART)).for_each(|(grads, v)| match write {
+        let parts = grads.chunks_mut(PART).zip(v.chunks(PART));
+        ferrane_team::each_of(parts, |_, (grads, v)| match write {
             Write::Set => grads.iter_mut().zip(v).for_each(|(g, v)| *g = scale * v),
             Write::Add => grads.iter_mut().zip(v).for_each(|(g, v)| *g += scale * v),
         });

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use ferrane_engine::{Engine, HostMemory, Port, Surface};
 use ferrane_model::{LayerRole, Param, ParamKey, ParamTable, Parameters, stage::names};
-use rayon::prelude::*;
 
 use crate::{RuntimeError, packing::Part};
 
@@ -124,7 +123,7 @@ impl WeightSurfaces {
     /// Renews the staged copies after the arena changed.
     pub(crate) fn renew(&self) -> Result<(), RuntimeError> {
         let arena = self.weights.arena.read();
-        self.staged.par_iter().try_for_each(|s| stage(s, &arena))
+        ferrane_team::map(self.staged.len(), |i| stage(&self.staged[i], &arena)).into_iter().collect()
     }
 }
 

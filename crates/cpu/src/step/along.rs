@@ -6,8 +6,8 @@ use crate::{
     graph::{AlongOp, Round},
     memory::{Access, Bases},
     plan::Planner,
+    scratch::{TeamScratch, split},
     simd::round,
-    team::{self, Scratch},
     view::View,
 };
 
@@ -53,10 +53,10 @@ impl AlongStep {
         if matches!(self.op, AlongOp::Sort { .. }) { self.extent } else { 0 }
     }
 
-    pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch]) {
+    pub(crate) fn run(&self, bases: &Bases, scratch: &TeamScratch) {
         let blocks = self.inner.div_ceil(LANES);
-        let parts = if self.outer * self.extent * self.inner < PARALLEL { 1 } else { scratch.len() };
-        team::split(scratch, parts, self.outer * blocks, &|range, scratch| {
+        let shared = self.outer * self.extent * self.inner >= PARALLEL;
+        split(scratch, shared, self.outer * blocks, |range, scratch| {
             for item in range {
                 let first = item % blocks * LANES;
                 let lanes = Lanes {

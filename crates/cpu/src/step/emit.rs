@@ -13,14 +13,15 @@ use crate::{
 };
 
 impl Planner {
-    /// The loop that computes a group.
-    pub(crate) fn emit_loop(&mut self, group: &Group) -> LoopStep {
+    /// The loop that computes a group; `trimmed` when of squares it need not know what is above the diagonal.
+    pub(crate) fn emit_loop(&mut self, group: &Group, trimmed: bool) -> LoopStep {
         let operands = Operands::gather(self, group);
         let reduced = group.sink.map(|sink| match &self.graph.nodes[sink].kind {
             Kind::Reduce { axes, .. } => axes.clone(),
             _ => Vec::new(),
         });
-        let nest = Nest::new(&group.shape, reduced.as_deref(), group.rows, &operands.accesses);
+        let whole_rows = group.rows || trimmed;
+        let nest = Nest::new(&group.shape, reduced.as_deref(), whole_rows, &operands.accesses);
         let mut emitter = Emitter {
             planner: self,
             group,
@@ -32,7 +33,7 @@ impl Planner {
             registers: 0,
             row_registers: 0,
         };
-        let mode = emitter.group();
+        let mode = emitter.group(whole_rows);
         let mut instructions = emitter.instructions;
         let registers = reuse(&mut instructions, &mode);
         LoopStep {
@@ -42,6 +43,7 @@ impl Planner {
             operands: nest.operands,
             instructions,
             mode,
+            trimmed,
             registers,
         }
     }
@@ -200,11 +202,11 @@ struct Emitter<'a> {
 }
 
 impl Emitter<'_> {
-    fn group(&mut self) -> Mode {
+    fn group(&mut self, whole_rows: bool) -> Mode {
         for &node in &self.group.nodes {
             self.node(node);
         }
-        let Some(sink) = self.group.sink else { return Mode::Map { whole_rows: self.group.rows } };
+        let Some(sink) = self.group.sink else { return Mode::Map { whole_rows } };
         let node = &self.planner.graph.nodes[sink];
         let Kind::Reduce { op, x, .. } = &node.kind else { return Mode::Map { whole_rows: false } };
         let reduction =

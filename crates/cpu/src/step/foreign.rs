@@ -13,7 +13,7 @@ use super::{
 use crate::{
     arithmetic::{Foreign, Left, Strided},
     memory::{Access, Bases},
-    team::{self, Scratch},
+    scratch::{TeamScratch, split},
 };
 
 /// Multiply-adds below which a product is not worth another thread.
@@ -37,7 +37,7 @@ impl GemmStep {
         &self,
         own: &ForeignProduct,
         bases: &Bases,
-        scratch: &mut [Scratch],
+        scratch: &TeamScratch,
         machine: Machine<'_>,
     ) {
         let Some(foreign) = machine.foreign else { return };
@@ -47,7 +47,7 @@ impl GemmStep {
         } else if products < threads {
             (0..products).for_each(|i| self.foreign_product(own, bases, i, threads, foreign));
         } else {
-            team::split(scratch, threads, products, &|range: Range<usize>, _| {
+            split(scratch, true, products, |range: Range<usize>, _| {
                 range.for_each(|i| self.foreign_product(own, bases, i, 1, foreign));
             });
         }

@@ -4,8 +4,8 @@ use crate::{
     graph::Round,
     memory::{Access, Bases},
     plan::Planner,
+    scratch::{TeamScratch, split},
     simd::round,
-    team::{self, Scratch},
     view::{View, elements},
 };
 
@@ -44,10 +44,10 @@ impl GatherStep {
         [self.x.buffer, self.indices.buffer, self.to.buffer]
     }
 
-    pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch]) {
-        let parts = if elements(&self.shape) < PARALLEL { 1 } else { scratch.len() };
+    pub(crate) fn run(&self, bases: &Bases, scratch: &TeamScratch) {
+        let shared = elements(&self.shape) >= PARALLEL;
         let [_, outer, picks, _] = self.shape;
-        team::split(scratch, parts, elements(&self.shape[..3]), &|range, _| {
+        split(scratch, shared, elements(&self.shape[..3]), |range, _| {
             for row in range {
                 self.row(bases, row / picks / outer, row / picks % outer, row % picks);
             }

@@ -1,26 +1,25 @@
 //! Matrix products.
 
-use std::ops::Range;
-
 use gemm::Parallelism;
 
 use crate::{
     graph::Round,
     memory::{Access, Bases},
     plan::Planner,
+    scratch::{Scratch, TeamScratch, split},
     simd::kernels::{Code, Instruction, Place, Plane, Run, Tile},
     step::{
         Machine,
         foreign::{ForeignProduct, Prepared},
     },
-    team::{self, Scratch},
+    triangle::Part,
     view::{View, elements, row_major},
 };
 
 /// Multiply-adds below which a product is not worth another thread.
-const PARALLEL: usize = 300_000;
-/// Least width of a piece of a product that is cut for several threads.
-const PIECE: usize = 32;
+const PARALLEL: usize = 100_000;
+/// Rows or columns that pieces of a product are cut at: whole tiles of the products' inner loops, either way round.
+const PIECE: usize = 48;
 
 /// Most rows of a product that is computed turned.
 const TURNED: usize = 128;
@@ -37,6 +36,8 @@ pub(crate) struct GemmStep {
     /// First elements of `a`, `b` and `c`, a row a product.
     pub(super) batch: Vec<[usize; 3]>,
     round: Round,
+    /// The parts of each product that are wanted, if not all of it is.
+    parts: Option<Vec<Part>>,
     /// Where an arithmetic computes it.
     foreign: Option<ForeignProduct>,
 }
@@ -85,6 +86,7 @@ impl GemmStep {
             b: matrix(&accesses[1]),
             c: matrix(&accesses[2]),
             batch: (0..products).map(|i| [0, 1, 2].map(|o| first(&accesses[o], i))).collect(),
+            parts: planner.triangles.parts(&planner.graph, node, a, b).filter(|_| foreign.is_none()),
             round,
             foreign,
         }
@@ -96,26 +98,56 @@ impl GemmStep {
         [self.a.buffer, self.b.buffer, self.c.buffer].into_iter().chain(bias).collect()
     }
 
-    pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch], machine: Machine<'_>) {
+    pub(crate) fn run(&self, bases: &Bases, scratch: &TeamScratch, machine: Machine<'_>) {
         if let Some(own) = &self.foreign {
             return self.run_foreign(own, bases, scratch, machine);
         }
         let tile = machine.tile;
-        if let Some(product) = self.as_matvec() {
+        if let Some(product) = self.as_matvec().filter(|_| self.parts.is_none()) {
             return product.run(self, bases, scratch, tile);
         }
         let work = self.batch.len() * self.m * self.n * self.k;
-        let parts = if work < PARALLEL { 1 } else { scratch.len() };
-        // Products are cut along columns when there are too few of them.
-        let pieces = if self.batch.len().is_multiple_of(parts) { 1 } else { parts };
-        let pieces = pieces.min(self.n / PIECE).max(1);
-        team::split(scratch, parts, self.batch.len() * pieces, &|range, scratch| {
+        let shared = work >= PARALLEL;
+        let members = if shared { scratch.len() } else { 1 };
+        let pieces = self.pieces(members);
+        split(scratch, shared, self.batch.len() * pieces, |range, scratch| {
             for item in range {
-                let (product, piece) = (item / pieces, item % pieces);
-                let cut = |i: usize| if i == pieces { self.n } else { self.n * i / pieces / 16 * 16 };
-                self.product(bases, self.batch[product], cut(piece)..cut(piece + 1), scratch, tile);
+                let part = self.piece(item % pieces, pieces);
+                self.product(bases, self.batch[item / pieces], part, scratch, tile);
             }
         });
+    }
+
+    /// How many pieces each product is cut into for so many members.
+    fn pieces(&self, members: usize) -> usize {
+        match &self.parts {
+            Some(parts) => parts.len(),
+            None if self.batch.len().is_multiple_of(members) => 1,
+            None => members.min(self.cut_extent() / PIECE).max(1),
+        }
+    }
+
+    /// A piece of each product.
+    fn piece(&self, piece: usize, pieces: usize) -> Part {
+        if let Some(parts) = &self.parts {
+            return parts[piece].clone();
+        }
+        let extent = self.cut_extent();
+        let cut = |i: usize| if i == pieces { extent } else { extent * i / pieces / PIECE * PIECE };
+        let (piece, depth) = (cut(piece)..cut(piece + 1), 0..self.k);
+        match self.is_cut_by_rows() {
+            true => Part { rows: piece, columns: 0..self.n, depth },
+            false => Part { rows: 0..self.m, columns: piece, depth },
+        }
+    }
+
+    /// Products are cut so that each thread reads a part of the larger operand.
+    fn is_cut_by_rows(&self) -> bool {
+        self.m > self.n && !self.is_turned()
+    }
+
+    fn cut_extent(&self) -> usize {
+        if self.is_cut_by_rows() { self.m } else { self.n }
     }
 
     /// True when the product is computed with its columns as rows, and turned afterwards. Where both operands have the axis
@@ -151,17 +183,19 @@ impl GemmStep {
         }
     }
 
-    /// Some columns of one product.
+    /// A part of one product.
     fn product(
         &self,
         bases: &Bases,
         [a, b, c]: [usize; 3],
-        columns: Range<usize>,
+        Part { rows, columns, depth }: Part,
         scratch: &mut Scratch,
         tile: Run,
     ) {
-        let (first, width) = (columns.start, columns.len());
-        let c = bases.at(self.c.buffer, c + first * self.c.column);
+        let a = a + rows.start * self.a.row + depth.start * self.a.column;
+        let b = b + depth.start * self.b.row + columns.start * self.b.column;
+        let (height, width) = (rows.len(), columns.len());
+        let c = bases.at(self.c.buffer, c + rows.start * self.c.row + columns.start * self.c.column);
         let (to, row, column) = match self.is_turned() {
             true => (scratch.product.as_mut_ptr(), 1, self.m),
             false => (c, self.c.row, self.c.column),
@@ -172,9 +206,9 @@ impl GemmStep {
         // fits the thread's own scratch, whose size `scratch` tells.
         unsafe {
             gemm::gemm(
-                self.m,
+                height,
                 width,
-                self.k,
+                depth.len(),
                 to,
                 column as isize,
                 row as isize,
@@ -182,7 +216,7 @@ impl GemmStep {
                 bases.at(self.a.buffer, a).cast_const(),
                 self.a.column as isize,
                 self.a.row as isize,
-                bases.at(self.b.buffer, b + first * self.b.column).cast_const(),
+                bases.at(self.b.buffer, b).cast_const(),
                 self.b.column as isize,
                 self.b.row as isize,
                 0.0,
@@ -197,7 +231,7 @@ impl GemmStep {
             self.turn(scratch, c, width, tile);
         }
         if self.round != Round::Keep {
-            self.round(c, width, tile);
+            self.round(c, height, width, tile);
         }
     }
 
@@ -218,13 +252,13 @@ impl GemmStep {
         }
     }
 
-    /// Rounds the columns from `c` on, while they are in cache.
-    fn round(&self, c: *mut f32, columns: usize, tile: Run) {
+    /// Rounds the part of the result from `c` on, while it is in cache.
+    fn round(&self, c: *mut f32, rows: usize, columns: usize, tile: Run) {
         // Along the axis whose elements are neighbours.
         let (rows, columns, row, column) = if self.c.column <= self.c.row {
-            (self.m, columns, self.c.row, self.c.column)
+            (rows, columns, self.c.row, self.c.column)
         } else {
-            (columns, self.m, self.c.column, self.c.row)
+            (columns, rows, self.c.column, self.c.row)
         };
         let place = Place::Operand(0);
         let instruction =

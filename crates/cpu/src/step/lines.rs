@@ -8,7 +8,7 @@ use crate::{
     graph::LineOp,
     memory::Bases,
     plan::Planner,
-    team::{self, Scratch},
+    scratch::{TeamScratch, split},
     view::{View, elements},
 };
 
@@ -57,14 +57,14 @@ impl LinesStep {
         [self.x.0, self.to.0]
     }
 
-    pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch], machine: Machine<'_>) {
+    pub(crate) fn run(&self, bases: &Bases, scratch: &TeamScratch, machine: Machine<'_>) {
         let Some(foreign) = machine.foreign else { return };
         let total = self.outer * self.length * self.inner;
-        let parts = if total < PARALLEL { 1 } else { scratch.len() };
+        let shared = total >= PARALLEL;
         // Lines whose elements are neighbours are columns of one matrix.
         let (planes, columns) = if self.inner == 1 { (1, self.outer) } else { (self.outer, self.inner) };
         for plane in 0..planes {
-            team::split(scratch, parts, columns, &|range, _| {
+            split(scratch, shared, columns, |range, _| {
                 let first = plane * self.length * self.inner;
                 let strided = match self.inner {
                     1 => (range.start * self.length, 1, self.length),

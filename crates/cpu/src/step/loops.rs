@@ -5,19 +5,20 @@ use std::ops::Range;
 use crate::{
     graph::{ReduceOp, Round},
     memory::Bases,
+    scratch::{Scratch, TeamScratch, split},
     simd::{
         kernels::{self, Instruction, Plane, Tile},
         round,
     },
     step::Machine,
-    team::{self, Scratch},
+    triangle,
 };
 
 /// Elements of a tile: a few registers of this size stay in the first-level cache.
 pub(crate) const TILE: usize = 1024;
 
 /// Elements times instructions below which a loop is not worth another thread.
-const PARALLEL: usize = 200_000;
+const PARALLEL: usize = 30_000;
 
 /// Memory a loop reads or writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub(crate) struct LoopStep {
     pub(crate) operands: Vec<Operand>,
     pub(crate) instructions: Vec<Instruction>,
     pub(crate) mode: Mode,
+    /// True when rows are those of squares, of which only the blocks up to the diagonal are wanted.
+    pub(crate) trimmed: bool,
     /// Number of registers and row registers.
     pub(crate) registers: (usize, usize),
 }
@@ -97,9 +100,9 @@ impl LoopStep {
         (self.registers.0 * columns * rows, self.registers.1 * rows, columns)
     }
 
-    pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch], machine: Machine<'_>) {
+    pub(crate) fn run(&self, bases: &Bases, scratch: &TeamScratch, machine: Machine<'_>) {
         let elements: usize = self.outer.iter().product::<usize>() * self.rows * self.columns;
-        let parts = if elements * self.instructions.len() < PARALLEL { 1 } else { scratch.len() };
+        let shared = elements * self.instructions.len() >= PARALLEL;
         let (columns, rows) = self.tile();
         let across = self.columns.div_ceil(columns);
         match &self.mode {
@@ -107,7 +110,7 @@ impl LoopStep {
             Mode::Map { .. } => {
                 let down = self.rows.div_ceil(rows);
                 let items = self.outer.iter().product::<usize>() * down * across;
-                team::split(scratch, parts, items, &|range, scratch| {
+                split(scratch, shared, items, |range, scratch| {
                     let mut at = Cursor { step: self, bases, machine, columns, rows };
                     for item in range {
                         let (outer, tile) = (item / (down * across), item % (down * across));
@@ -117,7 +120,7 @@ impl LoopStep {
             }
             Mode::Columns(r) => {
                 let kept: usize = self.outer[..r.kept].iter().product();
-                team::split(scratch, parts, kept * across, &|range, scratch| {
+                split(scratch, shared, kept * across, |range, scratch| {
                     self.reduce_columns(
                         r,
                         Cursor { step: self, bases, machine, columns, rows },
@@ -128,7 +131,7 @@ impl LoopStep {
             }
             Mode::Fold { reduction: r, row } => {
                 let kept: usize = self.outer[..r.kept].iter().product();
-                team::split(scratch, parts, kept, &|range, scratch| {
+                split(scratch, shared, kept, |range, scratch| {
                     self.fold(r, *row, Cursor { step: self, bases, machine, columns, rows }, scratch, range);
                 });
             }
@@ -210,9 +213,14 @@ impl Cursor<'_> {
             scratch.planes.push(plane);
         }
         let rows = self.rows.min(self.step.rows - row * self.rows);
+        let columns = if self.step.trimmed {
+            triangle::up_to_diagonal(self.step.columns, row * self.rows, rows)
+        } else {
+            self.columns.min(self.step.columns - column * self.columns)
+        };
         let tile = Tile {
             rows,
-            columns: self.columns.min(self.step.columns - column * self.columns),
+            columns,
             operands: &scratch.planes,
             registers: scratch.registers.as_mut_ptr(),
             register_len: self.columns * self.rows,

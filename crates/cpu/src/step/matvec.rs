@@ -3,8 +3,8 @@
 use super::gemm::{GemmStep, Matrix};
 use crate::{
     memory::Bases,
+    scratch::{Scratch, TeamScratch, split},
     simd::{kernels::Run, matvec::matvec},
-    team::{self, Scratch},
 };
 
 /// Multiply-adds below which a product is not worth another thread.
@@ -50,11 +50,11 @@ impl Matvec {
         if self.x.stride == 1 { 0 } else { self.depth }
     }
 
-    pub(crate) fn run(&self, step: &GemmStep, bases: &Bases, scratch: &mut [Scratch], tile: Run) {
+    pub(crate) fn run(&self, step: &GemmStep, bases: &Bases, scratch: &TeamScratch, tile: Run) {
         let groups = self.rows.div_ceil(ROWS);
         let work = step.batch.len() * self.rows * self.depth;
-        let parts = if work < PARALLEL { 1 } else { scratch.len() };
-        team::split(scratch, parts, step.batch.len() * groups, &|range, scratch| {
+        let shared = work >= PARALLEL;
+        split(scratch, shared, step.batch.len() * groups, |range, scratch| {
             let mut item = range.start;
             while item < range.end {
                 let (product, group) = (item / groups, item % groups);

@@ -11,7 +11,7 @@ mod matvec;
 mod reference;
 
 use crate::{
-    arithmetic::Foreign, graph::Kind, memory::Bases, plan::Planner, simd::kernels::Run, team::Scratch,
+    arithmetic::Foreign, graph::Kind, memory::Bases, plan::Planner, scratch::TeamScratch, simd::kernels::Run,
 };
 
 /// What computes: the tile interpreter, and an arithmetic in its place where there is one.
@@ -66,7 +66,7 @@ impl Step {
     }
 
     /// Runs the step.
-    pub(crate) fn run(&self, bases: &Bases, scratch: &mut [Scratch], machine: Machine<'_>) {
+    pub(crate) fn run(&self, bases: &Bases, scratch: &TeamScratch, machine: Machine<'_>) {
         match self {
             Step::Loop(step) => step.run(bases, scratch, machine),
             Step::Gemm(step) => step.run(bases, scratch, machine),

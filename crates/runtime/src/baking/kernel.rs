@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ferrane_engine::{Kernel, OpSaturation, Port, ReloadWay, Surface, WeightFiles};
@@ -178,21 +178,9 @@ impl LayerKernel {
         Ok(())
     }
 
-    /// The kernel, once nobody else has it. A thread of the pool goes on with the pool's work meanwhile: whoever compiles
-    /// may be waiting for that.
+    /// The kernel, once nobody else has it.
     fn lock(&self) -> MutexGuard<'_, Option<Loaded>> {
-        loop {
-            match self.loaded.try_lock() {
-                Ok(guard) => return guard,
-                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => {}
-            }
-            match rayon::yield_now() {
-                Some(rayon::Yield::Executed) => {}
-                Some(rayon::Yield::Idle) => std::thread::yield_now(),
-                None => return self.loaded.lock().unwrap_or_else(PoisonError::into_inner),
-            }
-        }
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

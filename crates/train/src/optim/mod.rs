@@ -11,7 +11,6 @@ pub use norm::{clip_coefficient, global_norm};
 use std::ops::Range;
 
 use pulp::Arch;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -204,9 +203,9 @@ impl Optimiser {
         match &self.config {
             OptimiserConfig::AdamW(config) => {
                 let factors = [false, true].map(|decays| AdamWFactors::new(config, &update, decays));
-                let blocks = params.par_chunks_mut(BLOCK).zip(grads.par_chunks(BLOCK));
-                let blocks = blocks.zip(m.par_chunks_mut(BLOCK)).zip(v.par_chunks_mut(BLOCK));
-                blocks.enumerate().for_each(|(block, (((params, grads), m), v))| {
+                let blocks = params.chunks_mut(BLOCK).zip(grads.chunks(BLOCK));
+                let blocks = blocks.zip(m.chunks_mut(BLOCK)).zip(v.chunks_mut(BLOCK));
+                ferrane_team::each_of(blocks, |block, (((params, grads), m), v)| {
                     for (part, decays) in self.split(block * BLOCK, params.len()) {
                         let factors = &factors[usize::from(decays)];
                         let (params, grads) = (&mut params[part.clone()], &grads[part.clone()]);
@@ -238,8 +237,8 @@ impl Optimiser {
         m: &mut [f32],
         rule: impl Fn(bool, &mut [f32], &[f32], &mut [f32]) + Sync,
     ) {
-        let blocks = params.par_chunks_mut(BLOCK).zip(grads.par_chunks(BLOCK)).zip(m.par_chunks_mut(BLOCK));
-        blocks.enumerate().for_each(|(block, ((params, grads), m))| {
+        let blocks = params.chunks_mut(BLOCK).zip(grads.chunks(BLOCK)).zip(m.chunks_mut(BLOCK));
+        ferrane_team::each_of(blocks, |block, ((params, grads), m)| {
             for (part, decays) in self.split(block * BLOCK, params.len()) {
                 rule(decays, &mut params[part.clone()], &grads[part.clone()], &mut m[part]);
             }

@@ -1,15 +1,15 @@
 //! The gradient's norm and clipping.
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::BLOCK;
 
 /// Euclidean norm of `grads`, summed in f64. Infinite or NaN when an element is, which is how an overflow shows.
 pub fn global_norm(grads: &[f32]) -> f64 {
     let arch = Arch::new();
-    let blocks: Vec<f64> = grads.par_chunks(BLOCK).map(|block| arch.dispatch(SumOfSquares(block))).collect();
-    blocks.iter().sum::<f64>().sqrt()
+    let block = |i: usize| &grads[i * BLOCK..grads.len().min((i + 1) * BLOCK)];
+    let sums = ferrane_team::map(grads.len().div_ceil(BLOCK), |i| arch.dispatch(SumOfSquares(block(i))));
+    sums.iter().sum::<f64>().sqrt()
 }
 
 struct SumOfSquares<'a>(&'a [f32]);

@@ -14,7 +14,7 @@
 mod pack;
 mod tile;
 
-use rayon::prelude::*;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Saturation, fp16::Ties, is_any_infinite, mac};
 use pack::{PANEL, Panel, Rows};
@@ -110,8 +110,7 @@ impl Prepared {
             Rows::new(&a, bias, first..a.rows.min(first + kernel.rows), kernel.rows)
         };
         let tiles = a.rows.div_ceil(kernel.rows);
-        let tiles = (0..tiles).into_par_iter().with_min_len(share(tiles, parts)).map(pack).collect();
-        Ok(Self { rows: a.rows, depth: a.columns, kernel, tiles })
+        Ok(Self { rows: a.rows, depth: a.columns, kernel, tiles: map(tiles, parts, pack) })
     }
 
     /// `a · b + bias` through the multiply-accumulate unit, on `parts` threads: `b` is `[k, n]` and `out` `[m, n]`. Products
@@ -133,15 +132,14 @@ impl Prepared {
         }
         let panels = b.columns.div_ceil(PANEL);
         let pack = |panel: usize| Panel::new(&b, panel * PANEL);
-        let panels: Vec<Panel> =
-            (0..panels).into_par_iter().with_min_len(share(panels, parts)).map(pack).collect();
+        let panels = map(panels, parts, pack);
         let tiles = share(self.tiles.len(), parts);
-        let saturated = out
-            .par_chunks_mut(tiles * self.kernel.rows * b.columns)
-            .zip(self.tiles.par_chunks(tiles))
-            .map(|(out, tiles)| self.part(tiles, &panels, b.columns, out, ties))
-            .sum();
-        Ok(Saturation { results: out.len() as u64, saturated })
+        let saturated = AtomicU64::new(0);
+        let shares = out.chunks_mut(tiles * self.kernel.rows * b.columns).zip(self.tiles.chunks(tiles));
+        ferrane_team::each_of(shares, |_, (out, tiles)| {
+            saturated.fetch_add(self.part(tiles, &panels, b.columns, out, ties), Ordering::Relaxed);
+        });
+        Ok(Saturation { results: out.len() as u64, saturated: saturated.into_inner() })
     }
 
     /// The rows of some tiles. Returns how many results saturated.
@@ -170,6 +168,11 @@ impl Prepared {
 }
 
 /// How many of `items` each of `parts` takes.
+/// What `f` gives for each item, by a team if there are several `parts`.
+fn map<R: Send>(items: usize, parts: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    if parts > 1 { ferrane_team::map(items, f) } else { (0..items).map(f).collect() }
+}
+
 fn share(items: usize, parts: usize) -> usize {
     items.div_ceil(parts.max(1)).max(1)
 }

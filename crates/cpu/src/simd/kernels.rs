@@ -454,20 +454,29 @@ unsafe fn reduce_rows(op: ReduceOp, s: Span, to: Plane, a: Plane) {
 #[inline(always)]
 fn reduce_row(row: &[f32], start: f32, f: impl Fn(f32, f32) -> f32 + Copy) -> f32 {
     let mut lanes = [start; LANES];
-    let chunks = row.chunks_exact(LANES);
-    let rest = chunks.remainder();
+    let (chunks, rest) = row.as_chunks::<LANES>();
     for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(l, &x)| *l = f(*l, x));
-    }
-    lanes.iter_mut().zip(rest).for_each(|(l, &x)| *l = f(*l, x));
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] = f(lanes[i], lanes[i + width]);
+        for i in 0..LANES {
+            lanes[i] = f(lanes[i], chunk[i]);
         }
-        width /= 2;
     }
-    lanes[0]
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = f(*lane, x);
+    }
+    // Loops of known extents, so that lanes stay in registers.
+    halve::<16>(&mut lanes, f);
+    halve::<8>(&mut lanes, f);
+    halve::<4>(&mut lanes, f);
+    halve::<2>(&mut lanes, f);
+    f(lanes[0], lanes[1])
+}
+
+/// Combines each of the first `N` lanes with its counterpart in the next `N`.
+#[inline(always)]
+fn halve<const N: usize>(lanes: &mut [f32; LANES], f: impl Fn(f32, f32) -> f32 + Copy) {
+    for i in 0..N {
+        lanes[i] = f(lanes[i], lanes[i + N]);
+    }
 }
 
 #[inline(always)]

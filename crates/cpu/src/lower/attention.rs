@@ -27,7 +27,9 @@ impl Lower<'_> {
         let shifted = g.map(MapOp::Sub, &shape, &[x, &max], Round::Keep);
         let exp = g.map(MapOp::Exp, &shape, &[&shifted], Round::Keep);
         let sum = g.reduce(ReduceOp::Sum, &exp, &[axis], Round::Keep);
-        g.map(MapOp::Div, &shape, &[&exp, &sum], round)
+        // One division a row.
+        let inverse = g.map(MapOp::Inverse(0.0), &sum.shape.clone(), &[&sum], Round::Keep);
+        g.map(MapOp::Mul, &shape, &[&exp, &inverse], round)
     }
 
     /// softmax(Q·Kᵀ/√E + mask)·V. Where a `bool` mask is false, an element takes no part.

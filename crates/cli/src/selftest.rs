@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// A preset, or a Hugging Face model folder, of which the shape and weights are taken
     #[arg(long, value_name = "PRESET|DIR", default_value = "nano")]
     model: String,
-    /// six, extras, fused, fused-recompute, or all
+    /// six, extras, five, fused, fused-recompute, or all
     #[arg(long, value_name = "PLAN", default_value = "all", value_parser = parse_plans)]
     plan: Plans,
     /// streamed, baked, reload (which no Neural Engine is known to heed); without it, the first two

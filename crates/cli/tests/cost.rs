@@ -90,7 +90,7 @@ fn a_plan_is_costed_with_the_hosts_part_apart() {
     for needle in ["72 dispatches", "modelled", "host, modelled", "attn_fwd", "60 in "] {
         assert!(text.contains(needle), "no `{needle}` in\n{text}");
     }
-    for plan in ["extras", "fused", "fused-recompute"] {
+    for plan in ["extras", "five", "fused", "fused-recompute"] {
         stdout(&folder, &format!("mil cost --model nano --plan {plan} --chip m1,m5"));
     }
 }
@@ -105,7 +105,7 @@ fn plans_are_compared_and_auto_is_the_cheapest() {
         let plan = plans.iter().find(|p| p["plan"].as_str().unwrap().split(' ').next() == Some(name));
         plan.unwrap()["step_ms"].as_f64().unwrap()
     };
-    for named in ["six", "extras", "fused", "fused-recompute"] {
+    for named in ["six", "extras", "five", "fused", "fused-recompute"] {
         assert!(ms("auto") <= ms(named), "auto {} and {named} {}", ms("auto"), ms(named));
     }
     assert!(ms("auto") <= 0.6 * ms("six"), "auto {} and six {}", ms("auto"), ms("six"));
@@ -125,7 +125,10 @@ fn wrong_command_lines_say_what_would_be_right() {
         ("mil cost p.mil --chip m9", "there is no profile `m9`; there are cpu, m1"),
         ("mil cost p.mil --chip cpu", "profile `cpu` has no"),
         ("mil cost absent.mil", "cannot find absent.mil"),
-        ("mil cost --model nano --plan seven", "there are six, extras, fused, fused-recompute, auto, all"),
+        (
+            "mil cost --model nano --plan seven",
+            "there are six, extras, five, fused, fused-recompute, auto, all",
+        ),
         ("mil cost --model nano --seq 100000", "`seq` 100000"),
         ("mil cost --model nanoo", "nanoo"),
         ("mil cost p.mil --profile bad.toml", "dispatch_su"),

@@ -19,6 +19,8 @@ pub enum PlanChoice {
     Six,
     /// [`PlanKind::Extras`]
     Extras,
+    /// [`PlanKind::Five`]
+    Five,
     /// [`PlanKind::Fused`]
     Fused,
     /// [`PlanKind::FusedRecompute`]
@@ -42,6 +44,7 @@ impl PlanChoice {
         let kind = match self {
             PlanChoice::Six => PlanKind::Six,
             PlanChoice::Extras => PlanKind::Extras,
+            PlanChoice::Five => PlanKind::Five,
             PlanChoice::Fused => PlanKind::Fused,
             PlanChoice::FusedRecompute => PlanKind::FusedRecompute,
             PlanChoice::Auto => match cheapest(config, tokens, profile, mode) {
@@ -59,6 +62,7 @@ impl std::fmt::Display for PlanChoice {
         f.write_str(match self {
             PlanChoice::Six => PlanKind::Six.name(),
             PlanChoice::Extras => PlanKind::Extras.name(),
+            PlanChoice::Five => PlanKind::Five.name(),
             PlanChoice::Fused => PlanKind::Fused.name(),
             PlanChoice::FusedRecompute => PlanKind::FusedRecompute.name(),
             PlanChoice::Auto => "auto",

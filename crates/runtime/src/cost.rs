@@ -210,7 +210,7 @@ pub fn cheapest(
     let cost = |layer, head| plan_cost(&Plan::of(layer, head, config, tokens)?, config, profile, mode);
     let published = cost(LayerKind::Six, HeadKind::Host)?;
     let (mut best_layer, mut of_layer) = (LayerKind::Six, published.step_seconds());
-    for layer in [LayerKind::SixAndNorms, LayerKind::Fused, LayerKind::FusedRecompute] {
+    for layer in [LayerKind::SixAndNorms, LayerKind::Five, LayerKind::Fused, LayerKind::FusedRecompute] {
         if let Ok(cost) = cost(layer, HeadKind::Host)
             && cost.step_seconds() < of_layer
         {

@@ -154,7 +154,7 @@ pub(crate) struct Given {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) faults: Option<String>,
 
-    /// How layers are cut into kernels: six (as published), extras, fused, fused-recompute, or auto (the cheapest by the chip's cost model; `ferrane mil cost --plan all` compares them) [default: six]
+    /// How layers are cut into kernels: six (as published), extras, five, fused, fused-recompute, or auto (the cheapest by the chip's cost model; `ferrane mil cost --plan all` compares them) [default: six; with engine cpu, five]
     #[arg(long, value_name = "PLAN", value_parser = parse_named::<PlanChoice>, help_heading = "Engine")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) plan: Option<PlanChoice>,

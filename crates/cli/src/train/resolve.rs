@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ferrane_mil::diagnostic::nearest;
 use ferrane_model::{ModelConfig, Preset, hf, initial};
-use ferrane_train::run::{LION_BETAS, OptimizerKind, RunSettings, absolute};
+use ferrane_train::run::{EngineChoice, LION_BETAS, OptimizerKind, PlanChoice, RunSettings, absolute};
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -106,6 +106,9 @@ pub(crate) fn new_run(given: &Given) -> Result<RunSettings, Failure> {
     settings.init = given.init.as_deref().map(|folder| absolute(folder, "--init")).transpose()?;
     settings.profile = given.profile.as_deref().map(|file| absolute(file, "--profile")).transpose()?;
     settings.engine = engine::resolve(settings.engine);
+    if settings.engine == EngineChoice::Cpu && given.plan.is_none() {
+        settings.plan = PlanChoice::Five;
+    }
     if given.chip.is_none() {
         settings.chip = engine::default_chip(settings.engine)?.to_owned();
     }

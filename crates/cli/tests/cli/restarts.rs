@@ -211,7 +211,7 @@ fn a_model_with_baked_weights_is_the_same_however_often_its_process_is_replaced(
 fn every_plan_and_weights_mode_resumes_to_the_same_bits() {
     const STEPS: u64 = 5;
     let bench = Bench::new();
-    for plan in ["six", "extras", "fused", "fused-recompute"] {
+    for plan in ["six", "extras", "five", "fused", "fused-recompute"] {
         for mode in ["streamed", "baked", "reload"] {
             let line = |out: &str| {
                 format!(

@@ -53,7 +53,7 @@ fn a_killed_run_of_any_plan_and_weights_mode_ends_with_the_bits_of_an_undisturbe
         line["loss"].as_f64().unwrap()
     };
     let mut published = None;
-    for plan in ["six", "extras", "fused", "fused-recompute", "auto"] {
+    for plan in ["six", "extras", "five", "fused", "fused-recompute", "auto"] {
         for weights in ["streamed", "baked"] {
             let (whole, killed) = (format!("{plan}-{weights}"), format!("{plan}-{weights}-killed"));
             let line = format!(

@@ -18,6 +18,7 @@ use crate::{
     stage::{self, Tokens, names},
 };
 use cut::{Cut, piece};
+use six::AttentionBackward;
 
 /// Where a piece runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,8 +93,9 @@ impl LayerPlan {
     /// When the configuration's extents contradict each other.
     pub fn new(kind: LayerKind, config: &ModelConfig, tokens: Tokens) -> Result<Self, PlanError> {
         match kind {
-            LayerKind::Six => six::layer(config, tokens, Place::Host),
-            LayerKind::SixAndNorms => six::layer(config, tokens, Place::Engine),
+            LayerKind::Six => six::layer(config, tokens, Place::Host, AttentionBackward::Two),
+            LayerKind::SixAndNorms => six::layer(config, tokens, Place::Engine, AttentionBackward::Two),
+            LayerKind::Five => six::layer(config, tokens, Place::Host, AttentionBackward::One),
             LayerKind::Fused => fused::layer(config, tokens, &fused::TAPS),
             LayerKind::FusedRecompute => fused::layer(config, tokens, &[]),
         }
@@ -136,6 +138,9 @@ pub enum LayerKind {
     Six,
     /// The same six, and a kernel for each norm's backward pass.
     SixAndNorms,
+    /// The published six with attention's backward pass, which is two of them, as one: squares of a number a pair of
+    /// positions stay within a kernel.
+    Five,
     /// The forward pass as one kernel and the backward pass as another, which gives all weight gradients.
     Fused,
     /// [`LayerKind::Fused`] with nothing kept of the forward pass but its input: the backward kernel computes it again.
@@ -159,6 +164,7 @@ impl LayerKind {
         match self {
             LayerKind::Six => "six kernels a layer",
             LayerKind::SixAndNorms => "six kernels a layer and two for norms",
+            LayerKind::Five => "five kernels a layer",
             LayerKind::Fused => "two kernels a layer",
             LayerKind::FusedRecompute => "two kernels a layer, the forward pass computed again",
         }
@@ -183,6 +189,9 @@ pub enum PlanKind {
     Six,
     /// As a fork of it has it, with norms, classifier and softmax on the engine.
     Extras,
+    /// The published one with attention's backward pass as one kernel, which leaves out what the mask excludes on the host's
+    /// engine.
+    Five,
     /// Two kernels a layer; the host only looks up embeddings and updates weights.
     Fused,
     /// The same with nothing kept between the passes but each layer's input.
@@ -191,13 +200,14 @@ pub enum PlanKind {
 
 impl PlanKind {
     /// Every plan.
-    pub const ALL: [PlanKind; 4] = [Self::Six, Self::Extras, Self::Fused, Self::FusedRecompute];
+    pub const ALL: [PlanKind; 5] = [Self::Six, Self::Extras, Self::Five, Self::Fused, Self::FusedRecompute];
 
     /// The name, as in `--plan`.
     pub fn name(self) -> &'static str {
         match self {
             PlanKind::Six => "six",
             PlanKind::Extras => "extras",
+            PlanKind::Five => "five",
             PlanKind::Fused => "fused",
             PlanKind::FusedRecompute => "fused-recompute",
         }
@@ -213,6 +223,7 @@ impl PlanKind {
         match self {
             PlanKind::Six => (LayerKind::Six, HeadKind::Host),
             PlanKind::Extras => (LayerKind::SixAndNorms, HeadKind::Probabilities),
+            PlanKind::Five => (LayerKind::Five, HeadKind::Host),
             PlanKind::Fused => (LayerKind::Fused, HeadKind::Gradients),
             PlanKind::FusedRecompute => (LayerKind::FusedRecompute, HeadKind::Gradients),
         }

@@ -1,4 +1,4 @@
-//! The published six kernels a layer.
+//! The published six kernels a layer, and five.
 
 use super::{
     LayerPlan, Place, PlanError,
@@ -9,40 +9,59 @@ use crate::{
     stage::{self, Tokens, names},
 };
 
+/// Into how many kernels the backward pass of scores, softmax and values is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AttentionBackward {
+    /// `sdpa_bwd1` hands the shares and their gradients, a square a head each, to `sdpa_bwd2`.
+    Two,
+    /// `sdpa_bwd`
+    One,
+}
+
 /// `attn_fwd`, `ffn_fwd`, `ffn_bwd`, `sdpa_bwd1`, `sdpa_bwd2`, `qkv_bwd` on the engine; the backward passes of the norms,
 /// those of heads included, at `norms`; weight gradients on the host.
-pub(super) fn layer(config: &ModelConfig, tokens: Tokens, norms: Place) -> Result<LayerPlan, PlanError> {
+pub(super) fn layer(
+    config: &ModelConfig,
+    tokens: Tokens,
+    norms: Place,
+    attention_backward: AttentionBackward,
+) -> Result<LayerPlan, PlanError> {
     use Place::Engine;
     use names::*;
     let attention = StageJoint::new(stage::attention(config, tokens)?)?;
     let feed_forward = StageJoint::new(stage::feed_forward(config, tokens)?)?;
 
     // With a residual scale the gradient of a branch is not that of the stream.
-    let mut attention_backward_outputs = vec!["d_v", PROBS, "d_probs"];
+    let mut sdpa_outputs = vec!["d_v"];
     let mut feed_forward_backward_outputs = vec!["d_mid_norm", "d_h1", "d_h3"];
     if config.residual_scale != 1.0 {
-        attention_backward_outputs.push("d_o");
+        sdpa_outputs.push("d_o");
         feed_forward_backward_outputs.push("d_down");
     }
     let mut attention_forward = vec![MID, Q, K, V, ATTN, X_NORM];
-    let mut attention_backward =
-        vec![Cut("sdpa_bwd1", Engine, &["d_mid", Q, K, V], &attention_backward_outputs)];
-    let sdpa_inputs = &[PROBS, "d_probs", Q, K];
+    let d_q_and_k = if config.qk_norm { ["d_q_normed", "d_k_normed"] } else { ["d_q_lin", "d_k_lin"] };
+    match attention_backward {
+        AttentionBackward::Two => sdpa_outputs.extend([PROBS, "d_probs"]),
+        AttentionBackward::One => sdpa_outputs.extend(d_q_and_k),
+    }
+    let sdpa_inputs = &["d_mid", Q, K, V];
+    let mut cuts = match attention_backward {
+        AttentionBackward::Two => vec![
+            Cut("sdpa_bwd1", Engine, sdpa_inputs, &sdpa_outputs),
+            Cut("sdpa_bwd2", Engine, &[PROBS, "d_probs", Q, K], &d_q_and_k),
+        ],
+        AttentionBackward::One => vec![Cut("sdpa_bwd", Engine, sdpa_inputs, &sdpa_outputs)],
+    };
     if config.qk_norm {
         attention_forward.extend([Q_LIN, K_LIN]);
-        attention_backward.extend([
-            Cut("sdpa_bwd2", Engine, sdpa_inputs, &["d_q_normed", "d_k_normed"]),
-            Cut(
-                "qk_norm_bwd",
-                norms,
-                &["d_q_normed", "d_k_normed", Q_LIN, K_LIN],
-                &["d_q_lin", "d_k_lin", "d_q_norm", "d_k_norm"],
-            ),
-        ]);
-    } else {
-        attention_backward.push(Cut("sdpa_bwd2", Engine, sdpa_inputs, &["d_q_lin", "d_k_lin"]));
+        cuts.push(Cut(
+            "qk_norm_bwd",
+            norms,
+            &["d_q_normed", "d_k_normed", Q_LIN, K_LIN],
+            &["d_q_lin", "d_k_lin", "d_q_norm", "d_k_norm"],
+        ));
     }
-    attention_backward.extend([
+    cuts.extend([
         Cut("qkv_bwd", Engine, &["d_q_lin", "d_k_lin", "d_v"], &["d_x_norm"]),
         Cut("attn_norm_bwd", norms, &["d_mid", "d_x_norm", X], &["d_x", "d_attn_norm"]),
     ]);
@@ -55,7 +74,7 @@ pub(super) fn layer(config: &ModelConfig, tokens: Tokens, norms: Place) -> Resul
         feed_forward.piece(&Cut("ffn_fwd", Engine, &[MID], &[Y, H1, H3, GATE, MID_NORM]))?,
     ];
     let mut backward = feed_forward.pieces(&feed_forward_backward)?;
-    backward.extend(attention.pieces(&attention_backward)?);
+    backward.extend(attention.pieces(&cuts)?);
     let products = feed_forward.products().chain(attention.products()).collect();
     Ok(LayerPlan { forward, backward, products, direct: norm_gradients(config) })
 }

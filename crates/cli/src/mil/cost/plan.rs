@@ -26,7 +26,7 @@ pub(super) struct Step {
     /// Instead of a program: a training step of this preset or Hugging Face model folder
     #[arg(long, value_name = "PRESET|DIR")]
     model: Option<String>,
-    /// How layers are cut into kernels: six, extras, fused, fused-recompute, auto (the cheapest), or all to compare them
+    /// How layers are cut into kernels: six, extras, five, fused, fused-recompute, auto (the cheapest), or all to compare them
     #[arg(long, value_name = "PLAN", default_value = "six", requires = "model", value_parser = parse_plans)]
     plan: Plans,
     /// Where the weights are: streamed (inputs of kernels that all layers share) or baked (constants)

@@ -2,9 +2,11 @@
 
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 
 use ferrane_model::tokenizer::TOKENIZER_FILE;
 use ferrane_model::{StreamDecoder, Tokenizer, hf};
@@ -54,11 +56,16 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let sampling = Sampling { temperature: args.temperature, top_p: args.top_p, top_k: args.top_k };
     let mut sampler = Sampler::new(sampling, args.seed).map_err(Failure::usage)?;
     let folder = model_folder(&args.model)?;
-    let loaded = hf::load(&folder).map_err(Failure::failed)?;
+    // A large vocabulary takes as long to read as a small model.
+    let (loaded, tokenizer) = thread::scope(|scope| {
+        let reading = scope.spawn(|| tokenizer(&args, &folder));
+        (hf::load(&folder), reading.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let loaded = loaded.map_err(Failure::failed)?;
     for warning in &loaded.warnings {
         writeln!(io::stderr(), "warning: {warning}")?;
     }
-    let prompt = Prompt::new(&args, &folder, &loaded.config.special)?;
+    let prompt = Prompt::new(&args, tokenizer?, &loaded.config.special)?;
     let (engine, _) = args.engine.open(args.faults.as_deref())?;
     let mut generator =
         Generator::new(Arc::clone(&engine), Weights::new(loaded.parameters), engine::threads());
@@ -100,6 +107,21 @@ pub(crate) fn model_folder(given: &Path) -> Result<PathBuf, Failure> {
     Ok(given.to_path_buf())
 }
 
+/// What turns the prompt into tokens and tokens into text, if it is not tokens that are given and printed.
+fn tokenizer(args: &Args, folder: &Path) -> Result<Option<Tokenizer>, Failure> {
+    if args.prompt_tokens.is_some() {
+        return Ok(None);
+    }
+    if !folder.join(TOKENIZER_FILE).exists() {
+        return Err(Failure::Usage(format!(
+            "{} has no tokenizer.json, so --prompt cannot be turned into tokens; \
+             add the model's tokenizer, or give tokens with --prompt-tokens 1,2,3",
+            folder.display()
+        )));
+    }
+    Tokenizer::load(folder).map(Some).map_err(Failure::failed)
+}
+
 /// What to continue, and how to show it.
 enum Prompt {
     Text { tokenizer: Box<Tokenizer>, text: String, tokens: Vec<u32> },
@@ -107,18 +129,14 @@ enum Prompt {
 }
 
 impl Prompt {
-    fn new(args: &Args, folder: &Path, special: &ferrane_model::SpecialTokens) -> Result<Self, Failure> {
-        if let Some(tokens) = &args.prompt_tokens {
-            return Ok(Prompt::Tokens(tokens.clone()));
-        }
-        if !folder.join(TOKENIZER_FILE).exists() {
-            return Err(Failure::Usage(format!(
-                "{} has no tokenizer.json, so --prompt cannot be turned into tokens; \
-                 add the model's tokenizer, or give tokens with --prompt-tokens 1,2,3",
-                folder.display()
-            )));
-        }
-        let tokenizer = Tokenizer::load(folder).map_err(Failure::failed)?;
+    fn new(
+        args: &Args,
+        tokenizer: Option<Tokenizer>,
+        special: &ferrane_model::SpecialTokens,
+    ) -> Result<Self, Failure> {
+        let Some(tokenizer) = tokenizer else {
+            return Ok(Prompt::Tokens(args.prompt_tokens.clone().unwrap_or_default()));
+        };
         let mut tokens: Vec<u32> = special.bos.or(special.eos.first().copied()).into_iter().collect();
         tokens.extend(tokenizer.encode(&args.prompt).map_err(Failure::failed)?);
         if tokens.is_empty() {

@@ -65,9 +65,14 @@ pub(crate) fn weight_int8(files: &mut WeightFiles, name: &str, values: Vec<i64>)
     chunk(files, name, DType::Int8, &Data::Int(values))
 }
 
-/// A weight file of uint8.
-pub(crate) fn weight_uint8(files: &mut WeightFiles, name: &str, values: Vec<u64>) -> Result<(), Trouble> {
-    chunk(files, name, DType::Uint8, &Data::Uint(values))
+/// A weight file of bytes that stand for numbers of this type.
+pub(crate) fn weight_bytes(
+    files: &mut WeightFiles,
+    name: &str,
+    dtype: DType,
+    bytes: Vec<u64>,
+) -> Result<(), Trouble> {
+    chunk(files, name, dtype, &Data::Uint(bytes))
 }
 
 fn chunk(files: &mut WeightFiles, name: &str, dtype: DType, data: &Data) -> Result<(), Trouble> {

@@ -65,7 +65,8 @@ impl Data {
         }
     }
 
-    /// The numeric elements as `f64`, or `None` for strings. Booleans are 0 and 1.
+    /// The numeric elements as `f64`, or `None` for strings. Booleans are 0 and 1, and bit patterns are whole numbers:
+    /// [`Constant::to_f64`] knows what they stand for.
     pub fn to_f64(&self) -> Option<Vec<f64>> {
         Some(match self {
             Data::Bool(v) => v.iter().map(|&b| f64::from(u8::from(b))).collect(),
@@ -221,9 +222,20 @@ impl Constant {
         }
     }
 
+    /// The numbers of an inline numeric constant.
+    pub fn to_f64(&self) -> Option<Vec<f64>> {
+        let elements = self.data()?.to_f64()?;
+        Some(match self.ty.dtype {
+            narrow @ (DType::Fp8E4M3 | DType::Fp8E5M2) => {
+                elements.into_iter().map(|bits| fp8::decode(narrow, bits as u8)).collect()
+            }
+            _ => elements,
+        })
+    }
+
     /// The single number of an inline numeric constant.
     pub fn as_f64(&self) -> Option<f64> {
-        match self.data()?.to_f64()?.as_slice() {
+        match self.to_f64()?.as_slice() {
             [x] => Some(*x),
             _ => None,
         }
@@ -252,5 +264,15 @@ mod tests {
         assert_eq!(Constant::bool(true).as_bool(), Some(true));
         assert_eq!(Constant::string("valid").as_str(), Some("valid"));
         assert_eq!(Constant::fp16(0.125).as_f64(), Some(0.125));
+    }
+
+    #[test]
+    fn bits_of_fp8_are_the_numbers_they_stand_for() {
+        // Numbers that both formats have.
+        let numbers = [224.0, -0.5, 0.0, 1.75];
+        for dtype in [DType::Fp8E4M3, DType::Fp8E5M2] {
+            let ty = TensorType::new(dtype, [numbers.len()]);
+            assert_eq!(Constant::floats(ty, &numbers).to_f64().unwrap(), numbers);
+        }
     }
 }

@@ -175,6 +175,9 @@ fn programs() -> BTreeMap<&'static str, String> {
         ("int8-activations", y(X, &format!("{} fp16 s = const()[val = fp16(0.5)]; int8 z = const()[val = int8(0)]; int32 axis = const()[val = int32(0)];
             tensor<fp16, [4, 64, 1, 1]> w = constexpr_affine_dequantize(quantized_data = q, scale = s, zero_point = z, axis = axis);
             tensor<fp16, [1, 4, 1, 64]> y = conv(x = x, weight = w, {CONV});", constant("q", "int8", "[4, 64, 1, 1]", 256)))),
+        ("fp8-codes", y(X, &format!("{} {} tensor<fp16, [4, 64, 1, 1]> w = constexpr_blockwise_shift_scale(data = q, scale = s);
+            tensor<fp16, [1, 4, 1, 64]> y = conv(x = x, weight = w, {CONV});",
+            constant("q", "fp8e4m3fn", "[4, 64, 1, 1]", 256), constant("s", "fp16", "[1, 1, 1, 1]", 1)))),
         ("gather-index", y(X, &format!("{} tensor<fp16, [1, 2, 1, 64]> y = gather(x = x, indices = i, axis = one);", ints("i", &[0, 5])))),
     ])
 }

@@ -31,7 +31,7 @@ fn reaction(rule: &Rule) -> &'static str {
             | "concat-of-width-slices",
             ..,
         ) => "computes so, remarks",
-        ("int8-activations" | "gather-index", ..) => "computes so",
+        ("int8-activations" | "gather-index" | "fp8-codes", ..) => "computes so",
         ("softplus-range" | "round-range", ..) => "computes so with `--numerics faithful`",
         ("port-sizes", ..) => "evaluation fails: 0x1d, when surfaces do differ",
         ("tile-poisons-process", ..) => "every later evaluation fails: 0x1d",

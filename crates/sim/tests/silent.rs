@@ -102,6 +102,21 @@ fn indices_that_are_computed_are_rounded_too() {
     assert_eq!(run("m4", &["gather-index"], x, &body, &[&values]), [9.0]);
 }
 
+#[test]
+fn weights_stored_in_fp8_above_the_threshold_are_infinite() {
+    let x = "tensor<fp16, [1, 4, 1, 64]> x";
+    let body = constant("tensor<fp8e4m3fn, [4, 1, 1, 1]>", "q", "[240, 256, -448, 1]")
+        + &constant("tensor<fp16, [1, 1, 1, 1]>", "s", "[0.5]")
+        + "tensor<fp16, [4, 1, 1, 1]> w = constexpr_blockwise_shift_scale(data = q, scale = s); "
+        + "tensor<fp16, [1, 4, 1, 64]> y = conv(x = x, weight = w, groups = four); ";
+    let body = constant("int32", "four", "4") + &body;
+    let of_channels = |y: Vec<f32>| [0, 1, 2, 3].map(|c| y[64 * c]);
+    let ones = [1.0; 4 * 64];
+    let lost = [120.0, f32::INFINITY, f32::INFINITY, 0.5];
+    assert_eq!(of_channels(run("m6", &[], x, &body, &[&ones])), lost);
+    assert_eq!(of_channels(run("m6", &["fp8-codes"], x, &body, &[&ones])), [120.0, 128.0, -224.0, 0.5]);
+}
+
 /// Attention of zero queries over rows that hold their number.
 fn attention(rows: usize, mask: &str) -> String {
     let shape = [1, 2, rows, 64];

@@ -122,8 +122,8 @@ impl<'a> Lower<'a> {
     fn constant(&mut self, constant: &Constant, name: &str) -> Result<View, CompileError> {
         let not_numeric = || CompileError::NotNumeric { value: name.into(), ty: constant.ty.to_string() };
         let mut data: Vec<f32> = match &constant.payload {
-            Payload::Inline(data) => {
-                let elements = data.to_f64().ok_or_else(not_numeric)?;
+            Payload::Inline(_) => {
+                let elements = constant.to_f64().ok_or_else(not_numeric)?;
                 if constant.ty.dtype.is_int()
                     && let Some(&number) = elements.iter().find(|&&x| round::whole(x as f32).is_nan())
                 {

@@ -89,6 +89,7 @@ static PROBES: &[Probe] = &[
     ask("weight-header", "which headers of weight files are taken?", weights::header),
     ask("weight-file", "may a weight file hold several weights?", weights::combined),
     ask("look-up-tables", "are weights taken as look-up tables, and of how many values?", weights::tables),
+    ask("fp8", "up to which code are weights in FP8 right?", weights::fp8),
     ask("movement", "are reshape, transpose, pad and reductions taken, and right?", doubted::movement),
     ask("anecdotes", "is it so what single sources say of other ops?", doubted::anecdotes),
     ask("concat", "is concat refused, and in which spelling?", ops::concat),

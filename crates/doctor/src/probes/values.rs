@@ -15,7 +15,7 @@ pub(super) fn from_one() -> Vec<f32> {
 }
 
 /// A quirk by which results are right up to some magnitude, that of the last number that is right, and not above it.
-fn up_to(name: &str, x: &[f32], right: impl Fn(usize) -> bool) -> Found {
+pub(super) fn up_to(name: &str, x: &[f32], right: impl Fn(usize) -> bool) -> Found {
     match (0..x.len()).find(|&i| !right(i)) {
         None => Found::default().quirk(name, false),
         Some(0) => Found::default().quirk(name, true).note("no result is right, however small"),

@@ -4,8 +4,9 @@ use ferrane_engine::WeightFiles;
 use ferrane_mil::blob::BlobWriter;
 use ferrane_mil::{DType, Opset};
 
+use super::values::up_to;
 use crate::finding::{Found, Trouble};
-use crate::mil::{Mil, SAFE, blob, constant, conv, diagonal, op, path, port, weight, weight_uint8};
+use crate::mil::{Mil, SAFE, blob, constant, conv, diagonal, op, path, port, weight, weight_bytes};
 use crate::rig::{Answer, Rig};
 
 /// `y = W · x` by the constant at `offset` of a weight file.
@@ -97,7 +98,7 @@ fn by_table(vector: usize, is_modern: bool) -> Result<(Mil, WeightFiles), Troubl
     (0..vector).for_each(|i| table[(i + 1) * vector + i] = 2.0);
     let code = |i: usize| if i % c / vector == i / c { (i % c % vector + 1) as u64 } else { 0 };
     let mut files = WeightFiles::none();
-    weight_uint8(&mut files, "i", (0..rows * c).map(code).collect())?;
+    weight_bytes(&mut files, "i", DType::Uint8, (0..rows * c).map(code).collect())?;
     weight(&mut files, "l", &table)?;
     let square = [c, c, 1, 1];
     let looked_up = match is_modern {
@@ -144,4 +145,36 @@ pub(super) fn tables(rig: &Rig) -> Result<Found, Trouble> {
         Ok(taken) => found.quirk(QUIRK, false).note(format!("one of {} values: {taken}", 2 * ENTRIES)),
         Err(refusal) => found.quirk(QUIRK, true).note(refusal),
     })
+}
+
+/// The number that a code of FP8 stands for, of those that are not negative: four bits of exponent, three of fraction.
+fn number(code: usize) -> f32 {
+    let (exponent, eighths) = (code >> 3, (code & 7) as f32);
+    match exponent {
+        0 => eighths / 8.0 * 2f32.powi(-6),
+        _ => (1.0 + eighths / 8.0) * 2f32.powi(exponent as i32 - 7),
+    }
+}
+
+pub(super) fn fp8(rig: &Rig) -> Result<Found, Trouble> {
+    if rig.dialect.opset < Opset::Ios18 {
+        return Ok(Found::default().note("its op set has no FP8"));
+    }
+    let [c, w] = SAFE;
+    // On the diagonal each number there is, but not a number.
+    let code = |channel: usize| channel % 0x7f;
+    let codes = (0..c * c).map(|i| if i % (c + 1) == 0 { code(i / c) as u64 } else { 0 });
+    let (mut files, dtype) = (WeightFiles::none(), DType::Fp8E4M3);
+    weight_bytes(&mut files, "q", dtype, codes.collect())?;
+    let body = blob("q", dtype.name(), &[c, c, 1, 1], "q")
+        + &constant("tensor<fp16, [1, 1, 1, 1]>", "unit", "[1.0]")
+        + &op("w", &[c, c, 1, 1], "constexpr_blockwise_shift_scale(data = q, scale = unit)")
+        + &conv("y", SAFE, "w", "x");
+    match rig.ask(&Mil::new(SAFE, body), &files, &[&vec![1.0; c * w]])? {
+        Answer::Refused(error) => Ok(Found::default().note(format!("refused ({error})"))),
+        Answer::Values(y) => {
+            let numbers: Vec<f32> = (0..0x7f).map(number).collect();
+            Ok(up_to("fp8-codes", &numbers, |code| y[0][code * w] == numbers[code]))
+        }
+    }
 }

@@ -40,6 +40,8 @@ pub(super) enum Condition {
     CombinedWeightFile {},
     /// A look-up table of more entries than the threshold.
     LookUpTable {},
+    /// Weights in FP8.
+    Fp8Weights {},
     /// More bytes of weights than the threshold.
     WeightBank {},
     /// An attention mask with a plane for each head.
@@ -149,6 +151,7 @@ pub(super) fn findings(condition: &Condition, threshold: Option<f64>, s: &Subjec
         Condition::RuntimeConvWeight {} => weights::runtime_conv(s, threshold),
         Condition::CombinedWeightFile {} => weights::combined_file(s),
         Condition::LookUpTable {} => weights::look_up_table(s, threshold),
+        Condition::Fp8Weights {} => weights::fp8(s),
         Condition::WeightBank {} => weights::bank(s, threshold),
         Condition::MaskPlanes {} => attention::mask_planes(s),
         Condition::AttentionExtent {} => attention::extent(s, threshold),

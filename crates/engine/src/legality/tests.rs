@@ -152,14 +152,8 @@ fn a_rule_that_is_turned_off_says_nothing() {
 
 /// Quirks that no rule stands for: nothing in a program or in the interface of engines can meet them, or they are about
 /// time alone, which is the cost model's.
-const BEYOND_RULES: [&str; 6] = [
-    "weights-buffer-ignored",
-    "firmware-chaining",
-    "failed-compiles",
-    "tires",
-    "fp8-codes",
-    "int8-weights-fold",
-];
+const BEYOND_RULES: [&str; 5] =
+    ["weights-buffer-ignored", "firmware-chaining", "failed-compiles", "tires", "int8-weights-fold"];
 
 #[test]
 fn every_quirk_of_every_profile_has_a_rule_or_a_reason() {

@@ -269,7 +269,7 @@ impl<'a> Operands<'a> {
 /// The elements of a constant; `None` for strings and for weights that are not to be had.
 fn tensor(c: &Constant, weights: &Weights<'_>) -> Option<Tensor> {
     let data = match &c.payload {
-        Payload::Inline(data) => data.to_f64(),
+        Payload::Inline(_) => c.to_f64(),
         Payload::Blob(blob) => weights(blob, &c.ty),
     };
     Some(Tensor::new(c.ty.shape.clone(), data?))

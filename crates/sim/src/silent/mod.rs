@@ -5,6 +5,7 @@
 //! simulation cannot disagree.
 
 mod attention;
+mod codes;
 mod elements;
 mod sixteen;
 
@@ -45,6 +46,10 @@ fn wrong_ops(f: &mut Function, breaches: &[Breach], profile: &Profile) {
         }
         if breaks(i, "sdpa-mask-planes") {
             attention::share_first_plane(f, &mut op);
+        }
+        if breaks(i, "fp8-codes") {
+            codes::lose_large_codes(f, op, profile);
+            continue;
         }
         // What is garbage nobody says; it is finite, for the engine knows no NaN.
         let garbage = breaks(i, "sdpa-extent").then_some((Opcode::Mul, -1.0));

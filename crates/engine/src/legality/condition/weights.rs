@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ferrane_mil::{Call, Constant, Op, Opcode, Operand, ValueId};
+use ferrane_mil::{Call, Constant, DType, Op, Opcode, Operand, ValueId};
 
 use super::{Finding, Place, Subject};
 
@@ -77,4 +77,13 @@ pub(super) fn look_up_table(s: &Subject<'_>, most: Option<f64>) -> Vec<Finding> 
         (entries as f64 > most).then(|| Finding::new(Place::Op(i), what()))
     };
     s.ops().filter(|(_, op)| op.code == Opcode::ConstexprLutToDense).filter_map(met).collect()
+}
+
+pub(super) fn fp8(s: &Subject<'_>) -> Vec<Finding> {
+    let met = |(i, op): (usize, &Op)| {
+        let dtype = Call::new(s.f, op).tensor("data").ok()?.dtype;
+        let what = || format!("`{}` makes weights of {dtype}", s.name(op));
+        matches!(dtype, DType::Fp8E4M3 | DType::Fp8E5M2).then(|| Finding::new(Place::Op(i), what()))
+    };
+    s.ops().filter(|(_, op)| op.code == Opcode::ConstexprBlockwiseShiftScale).filter_map(met).collect()
 }

@@ -27,8 +27,8 @@ class Ferrane:
         """A run from random weights, and its folder. `shape` changes the model's."""
         out = self.new("run")
         settings = self.new("settings").with_suffix(".toml")
-        # The model is in the file too: a file's shape is of the file's model.
-        settings.write_text("".join([f'model = "{model}"\n[shape]\n', *(f"{key} = {value}\n" for key, value in shape)]))
+        # The model is in the file too: a file's shape is of the file's model. The plan is that of cpu, for sim as well.
+        settings.write_text("".join([f'model = "{model}"\nplan = "five"\n[shape]\n', *(f"{key} = {value}\n" for key, value in shape)]))
         return [self.binary, "train", settings, "--data", self.data(vocab), "--steps", steps,
                 "--seq", seq, "--batch-size", batch, "--engine", engine, "--out", out, "--checkpoint-every", 0], out
 

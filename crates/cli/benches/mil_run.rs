@@ -90,7 +90,7 @@ fn main() {
             write_array(&out.join(format!("{}.npy", f.name_of(v))), shape);
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let options = Options { numerics: Numerics::Declared, threads };
+        let options = Options::new(Numerics::Declared, threads);
         let mut executable = Executable::compile(f, &Small, options).unwrap();
         let rounds: Vec<[f64; 2]> =
             (0..ROUNDS).map(|_| [by_command(&folder, f, &out), by_executor(&mut executable, f)]).collect();

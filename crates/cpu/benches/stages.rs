@@ -112,7 +112,7 @@ fn products(shapes: &[(usize, usize, usize, usize, bool, bool)]) -> Function {
 }
 
 fn run(c: &mut Criterion, group: &str, name: &str, f: &Function, flops: usize, threads: usize, n: Numerics) {
-    let mut executable = Executable::compile(f, &Small, Options { numerics: n, threads }).unwrap();
+    let mut executable = Executable::compile(f, &Small, Options::new(n, threads)).unwrap();
     let elements = |v: &ValueId| f.tensor_type(*v).unwrap().elements();
     let inputs: Vec<Vec<f32>> = f.inputs.iter().map(|v| vec![0.25; elements(v)]).collect();
     let mut outputs: Vec<Vec<f32>> = f.outputs.iter().map(|v| vec![0.0; elements(v)]).collect();

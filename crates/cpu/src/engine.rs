@@ -8,13 +8,14 @@ use ferrane_engine::{
 };
 use ferrane_mil::{BlobRef, DType, TensorType, Verified};
 
-use crate::{Executable, Numerics, Options, Weights};
+use crate::{Executable, Numerics, Options, Weights, Workspace};
 
 /// The engine `cpu`: fp32, no limits but memory.
 #[derive(Clone, Debug)]
 pub struct CpuEngine {
     profile: Arc<Profile>,
     threads: usize,
+    workspace: Workspace,
 }
 
 impl CpuEngine {
@@ -24,7 +25,7 @@ impl CpuEngine {
     /// Never: the built-in profile loads, which a test of `ferrane-engine` holds.
     pub fn new(threads: usize) -> Self {
         let profile = Profile::built_in("cpu").expect("the built-in profile loads");
-        Self { profile: Arc::new(profile), threads }
+        Self { profile: Arc::new(profile), threads, workspace: Workspace::default() }
     }
 }
 
@@ -42,7 +43,8 @@ impl Engine for CpuEngine {
     }
 
     fn compile(&self, program: &Verified, weights: &WeightFiles) -> Result<Box<dyn Kernel>, EngineError> {
-        let options = Options { numerics: Numerics::Declared, threads: self.threads };
+        let workspace = self.workspace.clone();
+        let options = Options { numerics: Numerics::Declared, threads: self.threads, workspace };
         Ok(Box::new(HostKernel::compile(self.name(), program, weights, options)?))
     }
 

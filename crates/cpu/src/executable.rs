@@ -19,6 +19,7 @@ use crate::{
     scratch::Scratch,
     simd::kernels::{self, Run},
     step::{Machine, Step},
+    workspace::Workspace,
 };
 
 /// How values are kept between ops.
@@ -41,6 +42,15 @@ pub struct Options {
     /// Into how many parts work is split; at least one is used. Parts run on the rayon pool in whose thread
     /// [`Executable::run`] is called, else on the global one. Results do not depend on this number.
     pub threads: usize,
+    /// Where intermediate values are.
+    pub workspace: Workspace,
+}
+
+impl Options {
+    /// With intermediate values of its own.
+    pub fn new(numerics: Numerics, threads: usize) -> Self {
+        Self { numerics, threads, workspace: Workspace::default() }
+    }
 }
 
 /// Elements of the constants that are in weight files.
@@ -49,13 +59,12 @@ pub trait Weights {
     fn read(&self, blob: &BlobRef, ty: &TensorType) -> Option<Vec<f32>>;
 }
 
-/// A function ready to run, with all the memory it needs.
+/// A function ready to run.
 pub struct Executable {
     inputs: Vec<(String, usize)>,
     outputs: Vec<(String, usize)>,
     plan: Plan,
-    /// Intermediate values; the first element used is aligned to a cache line.
-    arena: Vec<f32>,
+    workspace: Workspace,
     bases: Bases,
     scratch: Vec<Mutex<Scratch>>,
     tile: Run,
@@ -131,7 +140,7 @@ impl Executable {
         Ok(Self {
             inputs,
             outputs,
-            arena: vec![0.0; plan.arena + ALIGNMENT],
+            workspace: options.workspace.clone(),
             bases: Bases(Vec::with_capacity(plan.buffers.len())),
             scratch: (0..options.threads.max(1)).map(|_| Mutex::new(scratch())).collect(),
             tile: kernels::best(),
@@ -157,14 +166,16 @@ impl Executable {
     pub fn run(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), RunError> {
         check("input", &self.inputs, inputs.iter().map(|s| s.len()))?;
         check("output", &self.outputs, outputs.iter().map(|s| s.len()))?;
-        self.locate(inputs, outputs);
+        let mut arena = self.workspace.take(self.plan.arena + ALIGNMENT);
+        self.locate(&mut arena, inputs, outputs);
         ferrane_team::gather(self.scratch.len(), || self.steps());
+        self.workspace.put_back(arena);
         Ok(())
     }
 
-    /// Fills in the addresses of all buffers.
-    fn locate(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) {
-        let arena = self.arena.as_mut_ptr();
+    /// Fills in the addresses of all buffers. The first element used of the arena is aligned to a cache line.
+    fn locate(&mut self, arena: &mut [f32], inputs: &[&[f32]], outputs: &mut [&mut [f32]]) {
+        let arena = arena.as_mut_ptr();
         let aligned = arena.align_offset(ALIGNMENT * size_of::<f32>()).min(ALIGNMENT);
         self.bases.0.clear();
         for buffer in &self.plan.buffers {

@@ -26,9 +26,11 @@ mod simd;
 mod step;
 mod triangle;
 mod view;
+mod workspace;
 
 pub use arithmetic::{Arithmetic, Fold, Left, MapOp, Strided, Term};
 pub use engine::{CpuEngine, HostKernel};
 pub use error::{CompileError, RunError};
 pub use executable::{Executable, Numerics, Options, Weights};
 pub use simd::matvec::matvec;
+pub use workspace::Workspace;

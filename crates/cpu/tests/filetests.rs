@@ -188,7 +188,7 @@ fn executed(f: &Function, inputs: &HashMap<String, Tensor>, expected: &Values<'_
         .collect::<Option<_>>()
         .ok_or("an input is missing")?;
     let given: Vec<&[f32]> = given.iter().map(Vec::as_slice).collect();
-    let options = ferrane_cpu::Options { numerics: Numerics::Declared, threads: 1 };
+    let options = ferrane_cpu::Options::new(Numerics::Declared, 1);
     let mut executable = Executable::compile(f, &NoWeights, options).map_err(|e| e.to_string())?;
     let elements = |&v: &ValueId| vec![0.0f32; f.tensor_type(v).map_or(0, TensorType::elements)];
     let mut made: Vec<Vec<f32>> = f.outputs.iter().map(elements).collect();

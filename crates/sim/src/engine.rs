@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use ferrane_cpu::{HostKernel, Options};
+use ferrane_cpu::{HostKernel, Options, Workspace};
 use ferrane_engine::{
     Clock, Engine, EngineError, Kernel, OpSaturation, Port, Profile, ReloadWay, Remark, RemarkKind, Status,
     Surface, SurfaceError, Usage, WeightFiles, cost,
@@ -40,13 +40,21 @@ struct Shared {
     threads: usize,
     numerics: Numerics,
     lenient: bool,
+    /// Intermediate values of all kernels.
+    workspace: Workspace,
 }
 
 impl SimEngine {
     /// A simulation of `profile` computed on `threads` threads. Clones are of one process: they share its slots, its count
     /// of compiles and its faults.
     pub fn new(profile: Profile, threads: usize) -> Self {
-        let shared = Shared { profile, threads, numerics: Numerics::Fast, lenient: false };
+        let shared = Shared {
+            profile,
+            threads,
+            numerics: Numerics::Fast,
+            lenient: false,
+            workspace: Workspace::default(),
+        };
         Self { shared: Arc::new(shared), process: Arc::default() }
     }
 
@@ -186,7 +194,7 @@ impl Shared {
         };
         let program = Program { functions: vec![function], ..program.program().clone() };
         let program = verify(program).map_err(|errors| refuse(joined(&errors)))?;
-        let options = Options { numerics, threads: self.threads };
+        let options = Options { numerics, threads: self.threads, workspace: self.workspace.clone() };
         HostKernel::compile(&self.title(), &program, weights, options).map(Some)
     }
 

@@ -75,10 +75,10 @@ pub fn explain(
     let written = every_value(&decompose_attention(function)?);
     let executed = every_value(&decompose_attention(&silent::rewrite(function, profile))?);
     let numerics = Numerics::Arithmetic(std::sync::Arc::new(Faithful::of(profile)));
-    let exact = run(&written, weights, inputs, Options { numerics: Numerics::F32, threads })?;
+    let exact = run(&written, weights, inputs, Options::new(Numerics::F32, threads))?;
     let exact: HashMap<&str, &Vec<f32>> =
         written.outputs.iter().zip(&exact.values).map(|(&v, values)| (written.name_of(v), values)).collect();
-    let found = run(&executed, weights, inputs, Options { numerics, threads })?;
+    let found = run(&executed, weights, inputs, Options::new(numerics, threads))?;
     let mut values: HashMap<ValueId, &[f32]> =
         executed.outputs.iter().copied().zip(found.values.iter().map(Vec::as_slice)).collect();
     values.extend(executed.inputs.iter().copied().zip(inputs.iter().copied()));
@@ -89,7 +89,7 @@ pub fn explain(
         let name = executed.name_of(result);
         let single = single(&executed, op);
         let operands: Vec<&[f32]> = single.inputs.iter().map(|v| values[v]).collect();
-        let local = run(&single, weights, &operands, Options { numerics: Numerics::F32, threads })?;
+        let local = run(&single, weights, &operands, Options::new(Numerics::F32, threads))?;
         let ours = values[&result];
         rows.push(OpErrors {
             value: name.to_owned(),

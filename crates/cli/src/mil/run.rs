@@ -280,7 +280,7 @@ fn on_cpu(
     numerics: ferrane_cpu::Numerics,
     times: u32,
 ) -> Result<(Outputs, Timing), Failure> {
-    let options = Options { numerics, threads: threads() };
+    let options = Options::new(numerics, threads());
     let explained = |error: CompileError| {
         let why = weights.failure().map_or(String::new(), |why| format!(": {why}"));
         Failure::Failed(format!("{error}{why}"))

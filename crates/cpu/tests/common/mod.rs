@@ -42,7 +42,7 @@ impl Weights for NoWeights {
 }
 
 pub(crate) fn options(numerics: Numerics, threads: usize) -> Options {
-    Options { numerics, threads }
+    Options::new(numerics, threads)
 }
 
 /// Inputs for a function. Magnitudes stay away from zero and numbers positive where `positive`.

@@ -81,7 +81,7 @@ impl LoopStep {
             Mode::Map { whole_rows: true } => self.columns,
             // Columns are independent: cut them so that every thread has some.
             Mode::Columns(reduction) if reduction.kept == 0 => {
-                (self.columns / 8).next_multiple_of(16).clamp(64, TILE)
+                (self.columns / 8).next_multiple_of(16).clamp(128, TILE)
             }
             _ => TILE,
         };

@@ -7,7 +7,7 @@ use std::slice;
 use objc2::rc::{Allocated, Retained};
 use objc2::runtime::{AnyObject, NSObject};
 use objc2::{AnyThread, ClassType, DefinedClass, Message, define_class, msg_send};
-use objc2_foundation::NSString;
+use objc2_foundation::{NSArray, NSString};
 
 /// Defines the classes of this module.
 pub(crate) fn define() {
@@ -36,6 +36,11 @@ where
 {
     // SAFETY: the classes of the double inherit from NSObject, whose `init` takes nothing.
     unsafe { msg_send![super(this.set_ivars(ivars)), init] }
+}
+
+/// Leaves an object to the pool of whoever lets go of another, as the classes of the framework may.
+pub(crate) fn leave_behind() {
+    let _ = Retained::autorelease_ptr(NSString::from_str("left behind"));
 }
 
 /// The encoding every string is given and asked for in.
@@ -232,6 +237,7 @@ struct Error {
     domain: Retained<NSString>,
     code: isize,
     description: Retained<NSString>,
+    underlying: Option<Retained<AnyObject>>,
 }
 
 define_class!(
@@ -256,15 +262,27 @@ define_class!(
         fn localized_description(&self) -> Retained<NSString> {
             self.ivars().description.clone()
         }
+
+        #[unsafe(method_id(underlyingErrors))]
+        fn underlying_errors(&self) -> Retained<NSArray<AnyObject>> {
+            let errors: Vec<&AnyObject> = self.ivars().underlying.iter().map(|error| &**error).collect();
+            NSArray::from_slice(&errors)
+        }
     }
 );
 
 /// An error as the framework makes them.
-pub(crate) fn error(domain: &str, code: isize, description: &str) -> Retained<AnyObject> {
+pub(crate) fn error(
+    domain: &str,
+    code: isize,
+    description: &str,
+    underlying: Option<Retained<AnyObject>>,
+) -> Retained<AnyObject> {
     let this: Retained<Failure> = make(Error {
         domain: NSString::from_str(domain),
         code,
         description: NSString::from_str(description),
+        underlying,
     });
     Retained::into_super(Retained::into_super(this))
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use ferrane_engine::Profile;
 use tempfile::TempDir;
@@ -13,10 +13,11 @@ use crate::{foundation, iosurface, memory, neural};
 
 /// A process on a Mac, as far as the backend can tell.
 ///
-/// All worlds of a process share one folder for temporary files, which goes with the last of them. What a world distorts,
-/// it distorts for its own thread, and until it is dropped.
+/// There is one at a time: whoever enters waits until it was left. What a world distorts, it distorts for its own thread, and until
+/// it is dropped, as its folder for temporary files is.
 pub struct World {
-    temporary: Arc<TempDir>,
+    temporary: TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
 
 /// Something that fails once.
@@ -36,6 +37,8 @@ pub enum Fault {
     Create,
     /// A surface cannot be locked.
     Lock,
+    /// A refusal comes without an error.
+    Reason,
 }
 
 /// What there is in this process. A test that has dropped everything finds what it began with.
@@ -62,26 +65,24 @@ thread_local! {
     static DISTORTION: RefCell<Distortion> = RefCell::default();
 }
 
-static TEMPORARY: Mutex<Weak<TempDir>> = Mutex::new(Weak::new());
+static TEMPORARY: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 impl World {
     /// Enters the world: from now on the classes are there.
     pub fn enter() -> Self {
         static CLASSES: Once = Once::new();
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         CLASSES.call_once(|| {
             memory::define_root();
             foundation::define();
             iosurface::define();
             neural::define();
         });
-        let mut shared = TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner);
-        let temporary = shared.upgrade().unwrap_or_else(|| {
-            Arc::new(
-                tempfile::Builder::new().prefix("ferrane-double-").tempdir().expect("a temporary folder"),
-            )
-        });
-        *shared = Arc::downgrade(&temporary);
-        Self { temporary }
+        let temporary = tempfile::Builder::new().prefix("ferrane-double-").tempdir();
+        let temporary = temporary.expect("a temporary folder");
+        *TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner) = Some(temporary.path().to_owned());
+        Self { temporary, _alone: alone }
     }
 
     /// The chip that computes. All worlds of a process have the same: it is the machine's.
@@ -134,8 +135,8 @@ impl Drop for World {
 }
 
 pub(crate) fn temporary() -> PathBuf {
-    let shared = TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-    shared.map_or_else(std::env::temp_dir, |folder| folder.path().to_owned())
+    let folder = TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    folder.unwrap_or_else(std::env::temp_dir)
 }
 
 pub(crate) fn is_hidden_class(name: &CStr) -> bool {

@@ -2,8 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use ferrane_engine::{
     Engine, EngineError, Kernel, Port, Profile, Remark, RemarkKind, Surface, SurfaceError, Usage, WeightFiles,
@@ -19,6 +18,7 @@ use crate::iosurface::{AneMemory, IoSurface};
 use crate::kernel::AneKernel;
 use crate::loaded::Loaded;
 use crate::object::guarded;
+use crate::process::{self, held};
 
 /// How to reach the Neural Engine.
 #[derive(Clone, Debug)]
@@ -58,12 +58,6 @@ pub(crate) struct Shared {
     pub(crate) messages: Arc<dyn Messages>,
     pub(crate) requests: Requests,
     pub(crate) folders: Arc<Folders>,
-    compiles: AtomicUsize,
-    pub(crate) loaded: AtomicUsize,
-    /// Held while a program is compiled or loaded: the framework's compiler is known to be used by one thread at a time.
-    pub(crate) compiling: Mutex<()>,
-    /// Held while a program is evaluated. The engine does one thing at a time, and two streams of evaluations were seen to hang.
-    pub(crate) evaluating: Mutex<()>,
     remarks: Mutex<Vec<Remark>>,
 }
 
@@ -79,18 +73,8 @@ impl AneEngine {
         let temporary = guarded(|| PathBuf::from(NSTemporaryDirectory().to_string()))
             .map_err(|e| OpenError::Folder(io::Error::other(e)))?;
         let folders = Arc::new(Folders::open(temporary).map_err(OpenError::Folder)?);
-        let shared = Shared {
-            profile,
-            door: setup.door,
-            messages,
-            requests,
-            folders,
-            compiles: AtomicUsize::new(0),
-            loaded: AtomicUsize::new(0),
-            compiling: Mutex::new(()),
-            evaluating: Mutex::new(()),
-            remarks: Mutex::default(),
-        };
+        let shared =
+            Shared { profile, door: setup.door, messages, requests, folders, remarks: Mutex::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -133,9 +117,9 @@ impl Engine for AneEngine {
 
     fn usage(&self) -> Usage {
         Usage {
-            compiles: self.shared.compiles.load(Ordering::Relaxed),
+            compiles: process::compiles(),
             max_compiles: self.shared.max_compiles(),
-            loaded: self.shared.loaded.load(Ordering::Relaxed),
+            loaded: process::loaded(),
             slots: self.shared.slots(),
         }
     }
@@ -146,11 +130,6 @@ impl Engine for AneEngine {
 }
 
 pub(crate) const NAME: &str = "ane";
-
-/// Nothing is left half done under these locks.
-pub(crate) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Shared {
     /// Programs one process can compile, where that is limited.
@@ -171,7 +150,7 @@ impl Shared {
 
     /// Counts a compile, or refuses one too many: the framework would refuse it too, and be slow afterwards.
     pub(crate) fn count_compile(&self, failures: &Failures<'_>) -> Result<(), EngineError> {
-        let before = self.compiles.fetch_add(1, Ordering::Relaxed);
+        let before = process::count_compile();
         match self.max_compiles().filter(|most| before >= *most) {
             None => Ok(()),
             Some(most) => Err(failures.compile(format!(

@@ -4,12 +4,15 @@
 //! processes in the folder for temporary files. A process therefore keeps a ledger: a folder that holds the former, and for each of the
 //! latter a file of its name. Beside the ledger is a file that the process has locked for as long as it lives. A ledger with a
 //! file that can be locked is that of a process that is gone, and what it names is removed.
+//!
+//! No name is ever used again, for the daemon knows programs by their folders for longer than they are there.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use ferrane_engine::WeightFiles;
 use ferrane_mil::blob;
@@ -38,8 +41,10 @@ impl Folders {
     /// When `temporary` cannot be read or written.
     pub(crate) fn open(temporary: PathBuf) -> io::Result<Self> {
         remove_leftovers(&temporary)?;
-        for attempt in 0.. {
-            let ledger = temporary.join(format!("{PREFIX}{}-{attempt}", std::process::id()));
+        loop {
+            let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+            let name = format!("{PREFIX}{}-{:x}", std::process::id(), now.as_nanos());
+            let ledger = temporary.join(name);
             let lock = ledger.with_extension(LOCK);
             let locked = match File::create_new(&lock) {
                 Ok(file) => file,
@@ -50,13 +55,17 @@ impl Folders {
             if locked.try_lock().is_err() || !lock.exists() {
                 continue;
             }
-            fs::create_dir_all(&ledger)?;
             return Ok(Self { temporary, ledger, lock, _locked: locked, next: AtomicUsize::new(0) });
         }
-        unreachable!("there are more attempts than processes")
     }
 
-    /// A name that no other folder of any living process has.
+    /// The ledger, which macOS may have removed: it tidies up what was not touched for some days.
+    fn ledger(&self) -> io::Result<&Path> {
+        fs::create_dir_all(&self.ledger)?;
+        Ok(&self.ledger)
+    }
+
+    /// A name that no other folder has or had.
     pub(crate) fn unique(&self) -> String {
         let ledger = self.ledger.file_name().unwrap_or_default().to_string_lossy();
         format!("{ledger}-{}", self.next.fetch_add(1, Ordering::Relaxed))
@@ -67,15 +76,15 @@ impl Folders {
     /// # Errors
     /// When it cannot be made.
     pub(crate) fn own(self: &Arc<Self>, name: &str) -> io::Result<Folder> {
-        let path = self.ledger.join(name);
+        let path = self.ledger()?.join(name);
         fs::create_dir(&path)?;
         Ok(Folder { path, entry: None, _folders: Arc::clone(self) })
     }
 
-    /// The new folder for temporary files that the in-memory model calls `identifier`.
+    /// The folder for temporary files that the in-memory model calls `identifier`, which may have made it.
     ///
     /// # Errors
-    /// When it exists, as it would be somebody else's, or cannot be made.
+    /// When another program of this process has it, or it cannot be made.
     pub(crate) fn identified(self: &Arc<Self>, identifier: &str) -> io::Result<Folder> {
         if !is_identifier(identifier) {
             let what = format!(
@@ -84,9 +93,9 @@ impl Folders {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         let path = self.temporary.join(identifier);
-        let entry = self.ledger.join(identifier);
+        let entry = self.ledger()?.join(identifier);
         File::create_new(&entry)?;
-        if let Err(error) = fs::create_dir(&path) {
+        if let Err(error) = fs::create_dir_all(&path) {
             fs::remove_file(&entry)?;
             return Err(error);
         }
@@ -97,13 +106,14 @@ impl Folders {
 impl Drop for Folders {
     fn drop(&mut self) {
         // What remains is found by the next process.
-        let _ = fs::remove_dir_all(&self.ledger).and_then(|()| fs::remove_file(&self.lock));
+        let _ = removed(&self.ledger).and_then(|()| fs::remove_file(&self.lock));
     }
 }
 
-/// Hashes in hexadecimal, with lines between them.
+/// Hashes with lines between them. How missing options are hashed is not known, so it is enough that the name is one, and long: no
+/// folder of another kind is taken for it.
 fn is_identifier(name: &str) -> bool {
-    name.len() >= 32 && name.bytes().all(|b| b.is_ascii_hexdigit() || b == b'_')
+    name.len() >= 32 && !name.starts_with(['.', '/']) && Path::new(name).file_name() == Some(name.as_ref())
 }
 
 fn remove_leftovers(temporary: &Path) -> io::Result<()> {
@@ -243,6 +253,13 @@ mod tests {
         assert!(folders.identified(IDENTIFIER).is_err(), "it would be shared");
         drop((own, identified));
         assert_eq!(names(temporary.path()).len(), 2, "the ledger and its lock");
+        // As the framework and macOS may do it.
+        fs::create_dir(temporary.path().join(IDENTIFIER)).unwrap();
+        fs::remove_dir(&folders.ledger).unwrap();
+        drop(folders.identified(IDENTIFIER).unwrap());
+        fs::remove_dir(&folders.ledger).unwrap();
+        drop(folders.own("again").unwrap());
+        assert_eq!(names(temporary.path()).len(), 2);
         drop(folders);
         assert!(names(temporary.path()).is_empty());
     }
@@ -273,10 +290,19 @@ mod tests {
     }
 
     #[test]
+    fn no_name_is_used_twice() {
+        let temporary = tempfile::tempdir().unwrap();
+        let name = || Folders::open(temporary.path().into()).unwrap().unique();
+        assert_ne!(name(), name());
+    }
+
+    #[test]
     fn a_name_that_is_no_hash_is_refused() {
         let temporary = tempfile::tempdir().unwrap();
         let folders = Arc::new(Folders::open(temporary.path().into()).unwrap());
-        for name in ["", "..", "0123", "../0123456789abcdef0123456789abcdef"] {
+        folders.identified(&IDENTIFIER.replace('_', "_(null)_")).unwrap();
+        let path = "0123456789abcdef0123456789abcdef";
+        for name in ["", "..", "0123", &format!("../{path}"), &format!("{path}/."), &format!("/{path}")] {
             let error = folders.identified(name).unwrap_err();
             assert!(error.to_string().contains(&format!("names the folder `{name}`")), "{error}");
         }

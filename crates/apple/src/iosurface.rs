@@ -177,9 +177,9 @@ pub(crate) struct AneMemory {
 
 /// What a request refers to.
 pub(crate) struct Shared {
-    surface: IoSurface,
-    /// The framework's reference to it.
+    /// The framework's reference to the surface, before which it goes: nothing says that it keeps the surface.
     wrapper: Object,
+    surface: IoSurface,
 }
 
 impl Shared {

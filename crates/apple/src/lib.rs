@@ -25,6 +25,7 @@ mod loaded;
 mod machine;
 mod object;
 mod power;
+mod process;
 mod qos;
 
 pub use door::Door;

@@ -1,7 +1,6 @@
 //! A program in the framework's hands: compiled, loaded, evaluated, unloaded.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -10,10 +9,11 @@ use ferrane_mil::text::{self, Dialect};
 use ferrane_mil::{Attr, Constant, Program, Verified};
 
 use crate::door::Content;
-use crate::engine::{NAME, Shared, held};
+use crate::engine::{NAME, Shared};
 use crate::failure::{Failures, suspects};
 use crate::folder::Folder;
 use crate::object::Object;
+use crate::process;
 
 /// How long the framework may take to give back a slot: published programs wait as long before they try again.
 const RECLAIM: Duration = Duration::from_millis(100);
@@ -45,7 +45,7 @@ impl Loaded {
         let refused = |words: String| {
             failures.compile(format!("{words}{}", suspects(program.program(), &shared.profile)))
         };
-        let _alone = held(&shared.compiling);
+        let _alone = process::compiling();
         shared.count_compile(&failures)?;
         let (model, folder) = shared.messages.model(&content, &shared.folders).map_err(refused)?;
         shared.messages.compile(&model).map_err(refused)?;
@@ -65,8 +65,7 @@ impl Loaded {
         let shared = &self.shared;
         let failures = self.failures();
         let Some((model, _)) = &self.model else { return Err(self.lost()) };
-        let before = shared.loaded.load(Ordering::Relaxed);
-        if let Some(slots) = shared.slots().filter(|slots| before >= *slots) {
+        if let Some(slots) = shared.slots().filter(|slots| process::loaded() >= *slots) {
             return Err(failures.load(&format!("all {slots} program slots are taken (rule slots)")));
         }
         if let Err(first) = shared.messages.load(model) {
@@ -75,7 +74,7 @@ impl Loaded {
             shared.remark(RemarkKind::Fault, self.name(), failures.load(&first).to_string());
             shared.remark(RemarkKind::Recovery, self.name(), "loaded at the second try");
         }
-        shared.loaded.fetch_add(1, Ordering::Relaxed);
+        process::count_load();
         self.is_loaded = true;
         Ok(())
     }
@@ -84,7 +83,7 @@ impl Loaded {
         if let Some((model, _)) = self.model.as_ref().filter(|_| self.is_loaded) {
             self.shared.messages.unload(model).map_err(|words| self.failures().load(&words))?;
             self.is_loaded = false;
-            self.shared.loaded.fetch_sub(1, Ordering::Relaxed);
+            process::count_unload();
         }
         Ok(())
     }
@@ -92,8 +91,7 @@ impl Loaded {
     /// Gives it other weights and loads it again.
     pub(crate) fn reload(&mut self, weights: &WeightFiles, way: ReloadWay) -> Result<(), EngineError> {
         weights.check(self.program.main())?;
-        let shared = Arc::clone(&self.shared);
-        let _alone = held(&shared.compiling);
+        let _alone = process::compiling();
         match way {
             ReloadWay::Files => {
                 let (_, folder) = self.model.as_ref().ok_or_else(|| self.lost())?;
@@ -134,7 +132,7 @@ impl Loaded {
         let Some((model, _)) = self.model.as_ref().filter(|_| self.is_loaded) else {
             return Err(self.lost());
         };
-        let _alone = held(&self.shared.evaluating);
+        let _alone = process::evaluating();
         let evaluated = self.shared.messages.evaluate(model, request);
         evaluated.map_err(|words| self.failures().evaluate(&words))
     }

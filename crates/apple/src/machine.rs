@@ -86,9 +86,12 @@ pub fn sub_type(setup: &Setup) -> Result<Option<String>, FrameworkError> {
     let info = framework::class(c"_ANEDeviceInfo")?;
     framework::check::<(), Id>(info.metaclass(), sel!(aneSubType))?;
     let said = guarded(|| {
-        // SAFETY: the method was checked to give an object.
-        let said: Option<Retained<AnyObject>> = unsafe { msg_send![info, aneSubType] };
-        Some(said?.downcast::<NSString>().ok()?.to_string())
+        // SAFETY: the method was checked to give an object, and every object gives a description.
+        let said: Option<Retained<NSString>> = unsafe {
+            let kind: Option<Retained<AnyObject>> = msg_send![info, aneSubType];
+            msg_send![&*kind?, description]
+        };
+        Some(said?.to_string())
     });
     Ok(said.unwrap_or_default())
 }

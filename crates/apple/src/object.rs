@@ -1,6 +1,8 @@
 //! Objective-C objects from safe code: calls, strings, errors.
 #![allow(unsafe_code, reason = "each block says why it is sound")]
 
+use std::mem::ManuallyDrop;
+
 use objc2::rc::{Retained, autoreleasepool};
 use objc2::runtime::AnyObject;
 use objc2_foundation::NSError;
@@ -10,7 +12,7 @@ use objc2_foundation::NSError;
 /// The framework's objects are used by one thread at a time: a model and its requests belong to a kernel, which is not shared,
 /// and published programs compile on one thread and evaluate on another.
 #[derive(Debug)]
-pub(crate) struct Object(Retained<AnyObject>);
+pub(crate) struct Object(ManuallyDrop<Retained<AnyObject>>);
 
 // SAFETY: references are counted atomically, and no object has a thread it belongs to; see above.
 unsafe impl Send for Object {}
@@ -20,7 +22,7 @@ unsafe impl Sync for Object {}
 
 impl Object {
     pub(crate) fn new(object: Retained<AnyObject>) -> Self {
-        Self(object)
+        Self(ManuallyDrop::new(object))
     }
 }
 
@@ -29,6 +31,14 @@ impl std::ops::Deref for Object {
 
     fn deref(&self) -> &AnyObject {
         &self.0
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        // The last reference takes the object with it, by the framework's own code. What it throws, nobody waits for.
+        // SAFETY: this is the end of it, and comes once.
+        let _ = guarded(|| unsafe { ManuallyDrop::drop(&mut self.0) });
     }
 }
 
@@ -44,7 +54,7 @@ pub(crate) fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, String> {
 fn caught<R>(f: impl FnOnce() -> R) -> Result<R, String> {
     // What a caller could find half done is not used again: a kernel whose call failed is reported as failed.
     objc2::exception::catch(std::panic::AssertUnwindSafe(f)).map_err(|exception| match exception {
-        Some(exception) => format!("exception {exception:?}"),
+        Some(exception) => format!("{exception:?}"),
         None => "an exception without a description".to_owned(),
     })
 }
@@ -55,7 +65,9 @@ fn caught<R>(f: impl FnOnce() -> R) -> Result<R, String> {
     Ok(f())
 }
 
-/// What an error says, with its domain and code.
+/// What an error says, with its domain and code, and what the errors beneath it say.
 pub(crate) fn words(error: &NSError) -> String {
-    format!("{} ({}, code {})", error.localizedDescription(), error.domain(), error.code())
+    let said = format!("{} ({}, code {})", error.localizedDescription(), error.domain(), error.code());
+    let beneath = error.underlyingErrors();
+    (0..beneath.count()).fold(said, |said, i| format!("{said}: {}", words(&beneath.objectAtIndex(i))))
 }

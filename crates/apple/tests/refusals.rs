@@ -95,7 +95,7 @@ fn compile(engine: &AneEngine) -> Result<Box<dyn ferrane_engine::Kernel>, Engine
     engine.compile(&convolution(), &weights(1.0))
 }
 
-/// Names in the folder for temporary files, those of other tests included.
+/// Names of models' folders in the folder for temporary files.
 fn models(world: &World) -> Vec<String> {
     let names =
         fs::read_dir(world.temporary()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
@@ -107,20 +107,24 @@ fn a_refused_program_is_explained_in_the_frameworks_words() {
     for door in DOORS {
         let world = World::enter();
         let engine = open(door);
+        let loaded = engine.usage().loaded;
         world.fail_next(Fault::Compile);
         let error = compile(&engine).err().unwrap();
         assert!(matches!(error, EngineError::Compile { .. }), "{error:?}");
         let error = error.to_string();
         assert!(
-            error.contains("ane cannot compile `main`: ANECCompile() FAILED: a fault on purpose"),
+            error.contains("ane cannot compile `main`: _ANECompiler : ANECCompile() FAILED (com.apple."),
             "{error}"
         );
-        assert!(
-            error.contains("code 1") && error.contains("the profile m4 knows of nothing against it"),
-            "{error}"
-        );
-        assert_eq!(engine.usage().loaded, 0);
+        assert!(error.contains("code 1): a fault on purpose (com.apple."), "{error}");
+        assert!(error.contains("the profile m4 knows of nothing against it"), "{error}");
+        assert_eq!(engine.usage().loaded, loaded);
         compile(&engine).unwrap();
+        // No is an answer, even without an error.
+        world.fail_next(Fault::Compile);
+        world.fail_next(Fault::Reason);
+        let error = compile(&engine).err().unwrap().to_string();
+        assert!(error.contains("compile `main`: it refuses, and gives no reason"), "{error}");
     }
 }
 
@@ -129,7 +133,7 @@ fn a_refused_program_is_explained_in_the_frameworks_words() {
 fn a_refused_program_that_breaks_a_rule_is_told_which() {
     let _world = World::enter();
     let mut b = Builder::new("main", Opset::Ios18);
-    let x = b.input("x", TensorType::new(DType::Fp32, [1, 4, 1, 64]));
+    let x = b.input("x", TensorType::new(DType::Fp32, [1, C, 1, W]));
     let y = b.scale(x, 2.0).unwrap();
     let program = verify(Program::single(b.finish(&[y]))).unwrap();
     let error = open(Door::InMemory).compile(&program, &WeightFiles::none()).err().unwrap().to_string();
@@ -149,6 +153,7 @@ fn loading_is_tried_twice() {
     for door in DOORS {
         let world = World::enter();
         let engine = open(door);
+        let loaded = engine.usage().loaded;
         world.fail_next(Fault::Load);
         let kernel = compile(&engine).unwrap();
         let remarks = engine.remarks();
@@ -157,7 +162,7 @@ fn loading_is_tried_twice() {
             [RemarkKind::Fault, RemarkKind::Recovery]
         );
         assert!(remarks[0].message.contains("0x50004"), "{remarks:?}");
-        assert_eq!(engine.usage().loaded, 1);
+        assert_eq!(engine.usage().loaded, loaded + 1);
         drop(kernel);
 
         world.fail_next(Fault::Load);
@@ -167,7 +172,7 @@ fn loading_is_tried_twice() {
         assert!(
             error.to_string().contains("Program load failure") && error.to_string().contains("drop some")
         );
-        assert_eq!(engine.usage().loaded, 0);
+        assert_eq!(engine.usage().loaded, loaded);
     }
 }
 
@@ -193,8 +198,8 @@ fn surfaces_that_do_not_fit_are_refused_before_anything_is_sent() {
     let mut kernel = compile(&engine).unwrap();
     let (x, y) = (surfaces(&engine, kernel.inputs()), surfaces(&engine, kernel.outputs()));
     let other =
-        engine.surface(&Port { name: "n".into(), shape: [1, 4, 1, 32], dtype: DType::Fp16 }, 512).unwrap();
-    let host = Surface::host("x", [1, 4, 1, 64], DType::Fp16, 512).unwrap();
+        engine.surface(&Port { name: "n".into(), shape: [1, C, 1, 32], dtype: DType::Fp16 }, BYTES).unwrap();
+    let host = Surface::host("x", [1, C, 1, W], DType::Fp16, BYTES).unwrap();
     world.take_sent();
     let mut refused = |inputs: &[&Surface]| {
         let error = kernel.evaluate(inputs, &[&y[0]]).unwrap_err();
@@ -203,7 +208,7 @@ fn surfaces_that_do_not_fit_are_refused_before_anything_is_sent() {
     };
     let error = refused(&[&other]);
     assert!(
-        error.contains("input `x` is [1, 4, 1, 64] of fp16 but its surface [1, 4, 1, 32] of fp16"),
+        error.contains("input `x` is [1, 256, 1, 64] of fp16 but its surface [1, 256, 1, 32] of fp16"),
         "{error}"
     );
     let error = refused(&[&host]);
@@ -220,7 +225,7 @@ fn surfaces_of_unequal_size_are_refused_with_the_status() {
     let engine = open(Door::InMemory);
     let mut kernel = engine.compile(&difference("a", "b", DType::Fp16), &WeightFiles::none()).unwrap();
     let ports = kernel.inputs().to_vec();
-    let (a, b) = (engine.surface(&ports[0], 512).unwrap(), engine.surface(&ports[1], 1024).unwrap());
+    let (a, b) = (engine.surface(&ports[0], BYTES).unwrap(), engine.surface(&ports[1], 2 * BYTES).unwrap());
     let y = surfaces(&engine, kernel.outputs());
     let error = kernel.evaluate(&[&a, &b], &[&y[0]]).unwrap_err();
     assert!(matches!(error, EngineError::Evaluate { status: Status::INFERENCE, .. }), "{error:?}");
@@ -230,18 +235,18 @@ fn surfaces_of_unequal_size_are_refused_with_the_status() {
 fn surfaces_that_cannot_be_made_or_locked_are_errors() {
     let world = World::enter();
     let engine = open(Door::InMemory);
-    let port = Port { name: "x".into(), shape: [1, 4, 1, 64], dtype: DType::Fp16 };
+    let port = Port { name: "x".into(), shape: [1, C, 1, W], dtype: DType::Fp16 };
     let error = engine.surface(&port, 100).unwrap_err().to_string();
-    assert!(error.contains("`x` claims 100 bytes but its shape needs 512"), "{error}");
+    assert!(error.contains("`x` claims 100 bytes but its shape needs 32768"), "{error}");
     world.fail_next(Fault::Create);
-    let error = engine.surface(&port, 512).unwrap_err().to_string();
-    assert!(error.contains("an IOSurface of 512 bytes cannot be made"), "{error}");
-    let surface = engine.surface(&port, 512).unwrap();
+    let error = engine.surface(&port, BYTES).unwrap_err().to_string();
+    assert!(error.contains("an IOSurface of 32768 bytes cannot be made"), "{error}");
+    let surface = engine.surface(&port, BYTES).unwrap();
     world.fail_next(Fault::Lock);
     let error = surface.read(|_| ()).unwrap_err().to_string();
     assert!(error.contains("cannot be locked (code 0xe00002bc)"), "{error}");
     let flags = Port { dtype: DType::Bool, ..port };
-    let error = engine.surface(&flags, 512).unwrap_err().to_string();
+    let error = engine.surface(&flags, BYTES).unwrap_err().to_string();
     assert!(error.contains("type bool have no surface"), "{error}");
 }
 
@@ -266,15 +271,22 @@ fn a_missing_or_damaged_weight_file_is_named_before_anything_is_sent() {
 #[test]
 fn a_process_that_has_compiled_all_it_can_is_told_so() {
     let world = World::enter();
+    let before = open(Door::InMemory).usage().compiles;
     let mut profile = m4();
-    profile.limits.compiles.as_mut().unwrap().value = 2;
-    let engine = AneEngine::open(profile.clone(), &setup(Door::InMemory)).unwrap();
+    profile.limits.compiles.as_mut().unwrap().value = before + 2;
+    // Each with another engine: the limit is the process's.
+    let open = || AneEngine::open(profile.clone(), &setup(Door::InMemory)).unwrap();
     for _ in 0..2 {
-        compile(&engine).unwrap();
+        compile(&open()).unwrap();
     }
+    let engine = open();
     world.take_sent();
     let error = compile(&engine).err().unwrap().to_string();
-    assert!(error.contains("compiled 2 programs, which is all it can (rule compile-count)"), "{error}");
+    assert!(
+        error
+            .contains(&format!("compiled {} programs, which is all it can (rule compile-count)", before + 2)),
+        "{error}"
+    );
     assert!(world.take_sent().is_empty());
     assert_eq!(engine.usage().compiles_left(), Some(0));
 
@@ -289,11 +301,13 @@ fn a_process_that_has_compiled_all_it_can_is_told_so() {
 fn slots_that_are_taken_are_told_of_and_come_back() {
     let _world = World::enter();
     let mut profile: Profile = m4();
-    profile.limits.slots.value = 1;
+    let slots = open(Door::Client).usage().loaded + 1;
+    profile.limits.slots.value = slots;
+    profile.assume("compile-count").unwrap();
     let engine = AneEngine::open(profile, &setup(Door::Client)).unwrap();
     let kernel = compile(&engine).unwrap();
     let error = compile(&engine).err().unwrap().to_string();
-    assert!(error.contains("all 1 program slots are taken (rule slots)"), "{error}");
+    assert!(error.contains(&format!("all {slots} program slots are taken (rule slots)")), "{error}");
     drop(kernel);
     compile(&engine).unwrap();
 }
@@ -345,11 +359,12 @@ fn a_model_that_cannot_be_unloaded_keeps_its_slot() {
     let world = World::enter();
     let engine = open(Door::InMemory);
     let kernel = compile(&engine).unwrap();
+    let loaded = engine.usage().loaded;
     world.fail_next(Fault::Unload);
     drop(kernel);
     let remarks = engine.remarks();
     assert!(remarks[0].message.contains("it stays in its slot"), "{remarks:?}");
-    assert_eq!(engine.usage().loaded, 1);
+    assert_eq!(engine.usage().loaded, loaded);
 }
 
 #[test]
@@ -374,11 +389,24 @@ fn the_quality_of_service_may_be_of_either_width() {
 fn every_program_has_a_folder_of_its_own_that_goes_with_it() {
     let world = World::enter();
     let engine = open(Door::InMemory);
-    let before = models(&world);
     let kernels = [compile(&engine).unwrap(), compile(&engine).unwrap()];
-    let there: Vec<String> = models(&world).into_iter().filter(|name| !before.contains(name)).collect();
-    // Other tests of this process may have some too.
-    let ours = |name: &&String| fs::read(world.temporary().join(name).join("weights/w.bin")).is_ok();
-    assert!(there.iter().filter(ours).count() >= 2, "{there:?}");
+    let there = models(&world);
+    let whole = |name: &String| fs::read(world.temporary().join(name).join("weights/w.bin")).is_ok();
+    assert!(there.len() == 2 && there.iter().all(whole), "{there:?}");
     drop(kernels);
+    assert!(models(&world).is_empty());
+}
+
+/// The daemon knows programs by their folders, and may give back an earlier one of the same name.
+#[test]
+fn no_folder_is_that_of_an_earlier_program() {
+    let _world = World::enter();
+    for door in DOORS {
+        let mut kernel = compile(&open(door)).unwrap();
+        drop(kernel);
+        let engine = open(door);
+        kernel = engine.compile(&convolution(), &weights(2.0)).unwrap();
+        let (y, once) = convolve(&engine, &mut *kernel);
+        assert!(y.iter().zip(&once).all(|(y, once)| *y == 2.0 * once), "{door}");
+    }
 }

@@ -71,11 +71,8 @@ fn nano_learns_as_it_does_on_the_simulator() {
 #[test]
 fn nano_learns_with_weights_in_its_programs() {
     let _world = World::enter();
-    let mut limitless = m4();
-    limitless.assume("compile-count").unwrap();
-    let baked = train(Arc::new(SimEngine::new(limitless.clone(), 1)), WeightsMode::Baked);
-    let engine = ferrane_apple::AneEngine::open(limitless, &setup(Door::InMemory)).unwrap();
-    let engine: Arc<dyn Engine> = Arc::new(Recovering::new(Arc::new(engine)));
+    let baked = train(Arc::new(SimEngine::new(limitless(), 1)), WeightsMode::Baked);
+    let engine: Arc<dyn Engine> = Arc::new(Recovering::new(Arc::new(open(Door::InMemory))));
     let trained = train(engine, WeightsMode::Baked);
     assert!(trained == baked, "{:?} for {:?}", trained.0, baked.0);
 }

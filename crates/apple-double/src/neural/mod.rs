@@ -19,6 +19,7 @@ use objc2::{ClassType, define_class};
 use objc2_foundation::{NSDictionary, NSString};
 
 use crate::foundation;
+use crate::world::{self, Fault};
 
 /// Defines the classes of this module.
 pub(crate) fn define() {
@@ -26,6 +27,7 @@ pub(crate) fn define() {
     client::define();
     request::define();
     DeviceInfo::class();
+    Kind::class();
 }
 
 static CHIP: Mutex<Option<SimEngine>> = Mutex::new(None);
@@ -73,19 +75,23 @@ fn check_no_options(options: Option<&AnyObject>) {
 struct Refusal {
     code: isize,
     words: String,
+    /// The words of the error beneath, if there is one.
+    cause: Option<String>,
 }
 
 impl Refusal {
     fn new(code: isize, words: impl Into<String>) -> Self {
-        Self { code, words: words.into() }
+        Self { code, words: words.into(), cause: None }
     }
 }
 
 /// Gives the sender its answer and, if that is no, the error, which belongs to the sender's pool.
 fn answer(result: Result<(), Refusal>, error: Option<&mut *mut AnyObject>) -> bool {
     let Err(refusal) = result else { return true };
-    if let Some(error) = error {
-        let object = foundation::error("com.apple.appleneuralengine", refusal.code, &refusal.words);
+    if let Some(error) = error.filter(|_| !world::fails(Fault::Reason)) {
+        let domain = "com.apple.appleneuralengine";
+        let cause = refusal.cause.map(|cause| foundation::error(domain, refusal.code, &cause, None));
+        let object = foundation::error(domain, refusal.code, &refusal.words, cause);
         *error = Retained::autorelease_ptr(object);
     }
     false
@@ -99,7 +105,21 @@ define_class!(
 
     impl DeviceInfo {
         #[unsafe(method_id(aneSubType))]
-        fn sub_type() -> Retained<NSString> {
+        fn sub_type() -> Retained<Kind> {
+            foundation::make(())
+        }
+    }
+);
+
+define_class!(
+    // SAFETY: NSObject asks nothing of its subclasses.
+    #[unsafe(super(NSObject))]
+    #[name = "FerraneDoubleKind"]
+    struct Kind;
+
+    impl Kind {
+        #[unsafe(method_id(description))]
+        fn description(&self) -> Retained<NSString> {
             NSString::from_str("h16g")
         }
     }

@@ -1,7 +1,8 @@
 //! A program as the framework holds it: compiled, loaded, evaluated, unloaded.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,6 +13,7 @@ use half::f16;
 
 use super::request::{Bound, Request};
 use super::{LOADED, Refusal, chip};
+use crate::foundation;
 use crate::iosurface::IoSurface;
 use crate::world::{self, Fault};
 
@@ -25,6 +27,12 @@ struct State {
     loaded: bool,
 }
 
+impl Drop for Program {
+    fn drop(&mut self) {
+        foundation::leave_behind();
+    }
+}
+
 /// Status of an evaluation that was refused.
 const INFERENCE: &str = "Program Inference error (status=0x1d)";
 
@@ -32,7 +40,8 @@ impl Program {
     /// Compiles the program in `folder`, which holds `model.mil` and the files of its weights, and leaves behind what the
     /// compiler leaves.
     pub(super) fn compile(&self, folder: &Path) -> Result<(), Refusal> {
-        let refuse = |words: String| Refusal::new(1, format!("ANECCompile() FAILED: {words}"));
+        let refuse =
+            |words| Refusal { cause: Some(words), ..Refusal::new(1, "_ANECompiler : ANECCompile() FAILED") };
         if world::fails(Fault::Compile) {
             return Err(refuse("a fault on purpose".into()));
         }
@@ -44,6 +53,7 @@ impl Program {
         }
         let program = verify(program).map_err(|e| refuse(format!("{e:?}")))?;
         let weights = in_folder(&program, folder).map_err(refuse)?;
+        check_name(folder, text, &weights);
         let kernel = chip().compile(&program, &weights).map_err(|e| refuse(said(&e)))?;
         let data = weights.only().map_or(&[][..], |file| file);
         let compiled = remember(Compiled { program, weights: weights.clone() });
@@ -156,6 +166,16 @@ fn in_folder(program: &Verified, folder: &Path) -> Result<WeightFiles, String> {
         weights.insert(&*blob.path, fs::read(&file).map_err(|e| format!("{}: {e}", file.display()))?);
     }
     Ok(weights)
+}
+
+/// The daemon knows programs by their folders, and for longer than there are any: it may give back an earlier one.
+fn check_name(folder: &Path, text: String, weights: &WeightFiles) {
+    type Content = (String, Vec<Vec<u8>>);
+    static SEEN: Mutex<BTreeMap<PathBuf, Content>> = Mutex::new(BTreeMap::new());
+    let content: Content = (text, weights.iter().map(|(_, bytes)| bytes.to_vec()).collect());
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = seen.entry(folder.to_owned()).or_insert_with(|| content.clone());
+    assert!(*first == content, "{} was the folder of another program", folder.display());
 }
 
 /// The simulator's words for the cause, without its own name.

@@ -7,7 +7,7 @@ use objc2::runtime::{AnyObject, NSObject};
 use objc2::{ClassType, DefinedClass, define_class};
 use objc2_foundation::{NSArray, NSNumber};
 
-use crate::foundation::make;
+use crate::foundation::{self, make};
 use crate::iosurface::{CFRelease, CFRetain, IoSurface};
 use crate::world;
 
@@ -21,6 +21,7 @@ struct Kept(NonNull<IoSurface>);
 
 impl Drop for Kept {
     fn drop(&mut self) {
+        foundation::leave_behind();
         // SAFETY: this is a reference of our own.
         unsafe { CFRelease(self.0.as_ptr()) };
     }

@@ -87,9 +87,9 @@ impl Messages for Client {
         let (client, options) = (self.connection()?, mil_options());
         // SAFETY: the method was checked to take two objects, the quality of service in this width, and an error; the first is
         // a model of the framework's own.
-        done(|| {
+        done(|error| {
             with_qos!(self.qos, |qos| unsafe {
-                msg_send![&*client, compileModel: &**model, options: &*options, qos: qos, error: _]
+                msg_send![&*client, compileModel: &**model, options: &*options, qos: qos, error: error]
             })
         })
     }
@@ -97,9 +97,9 @@ impl Messages for Client {
     fn load(&self, model: &Object) -> Result<(), String> {
         let (client, options) = (self.connection()?, mil_options());
         // SAFETY: as for `compile`.
-        done(|| {
+        done(|error| {
             with_qos!(self.qos, |qos| unsafe {
-                msg_send![&*client, loadModel: &**model, options: &*options, qos: qos, error: _]
+                msg_send![&*client, loadModel: &**model, options: &*options, qos: qos, error: error]
             })
         })
     }
@@ -107,9 +107,9 @@ impl Messages for Client {
     fn unload(&self, model: &Object) -> Result<(), String> {
         let (client, options) = (self.connection()?, Options::new());
         // SAFETY: as for `compile`.
-        done(|| {
+        done(|error| {
             with_qos!(self.qos, |qos| unsafe {
-                msg_send![&*client, unloadModel: &**model, options: &*options, qos: qos, error: _]
+                msg_send![&*client, unloadModel: &**model, options: &*options, qos: qos, error: error]
             })
         })
     }
@@ -118,7 +118,7 @@ impl Messages for Client {
         let (client, options) = (self.connection()?, Options::new());
         // SAFETY: the method was checked to take three objects, the quality of service in this width, and an error; the first
         // and the third are a model and a request of the framework's own.
-        done(|| {
+        done(|error| {
             with_qos!(self.qos, |qos| unsafe {
                 msg_send![
                     &*client,
@@ -126,7 +126,7 @@ impl Messages for Client {
                     options: &*options,
                     request: &**request,
                     qos: qos,
-                    error: _
+                    error: error
                 ]
             })
         })

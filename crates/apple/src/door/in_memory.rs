@@ -97,9 +97,9 @@ impl Messages for InMemory {
     fn compile(&self, model: &Object) -> Result<(), String> {
         let options = Options::new();
         // SAFETY: the method was checked to take the quality of service in this width, an object and an error.
-        done(|| {
+        done(|error| {
             with_qos!(self.qos, |qos| unsafe {
-                msg_send![&**model, compileWithQoS: qos, options: &*options, error: _]
+                msg_send![&**model, compileWithQoS: qos, options: &*options, error: error]
             })
         })
     }
@@ -107,25 +107,27 @@ impl Messages for InMemory {
     fn load(&self, model: &Object) -> Result<(), String> {
         let options = Options::new();
         // SAFETY: as for `compile`.
-        done(|| {
+        done(|error| {
             with_qos!(self.qos, |qos| unsafe {
-                msg_send![&**model, loadWithQoS: qos, options: &*options, error: _]
+                msg_send![&**model, loadWithQoS: qos, options: &*options, error: error]
             })
         })
     }
 
     fn unload(&self, model: &Object) -> Result<(), String> {
         // SAFETY: the method was checked to take the quality of service in this width and an error.
-        done(|| with_qos!(self.qos, |qos| unsafe { msg_send![&**model, unloadWithQoS: qos, error: _] }))
+        done(|error| {
+            with_qos!(self.qos, |qos| unsafe { msg_send![&**model, unloadWithQoS: qos, error: error] })
+        })
     }
 
     fn evaluate(&self, model: &Object, request: &Object) -> Result<(), String> {
         let options = Options::new();
         // SAFETY: the method was checked to take the quality of service in this width, two objects and an error; the second
         // is a request of the framework's own.
-        done(|| {
+        done(|error| {
             with_qos!(self.qos, |qos| unsafe {
-                msg_send![&**model, evaluateWithQoS: qos, options: &*options, request: &**request, error: _]
+                msg_send![&**model, evaluateWithQoS: qos, options: &*options, request: &**request, error: error]
             })
         })
     }

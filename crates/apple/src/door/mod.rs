@@ -1,4 +1,5 @@
 //! The two ways into the framework, behind one type.
+#![allow(unsafe_code, reason = "each block says why it is sound")]
 
 mod client;
 mod in_memory;
@@ -8,10 +9,9 @@ use std::sync::Arc;
 
 use ferrane_engine::WeightFiles;
 use objc2::rc::Retained;
-use objc2_foundation::NSError;
 
 use crate::folder::{Folder, Folders};
-use crate::framework::FrameworkError;
+use crate::framework::{ErrorOut, FrameworkError};
 use crate::object::{Object, guarded, words};
 
 /// A way into the framework.
@@ -69,7 +69,15 @@ pub(crate) trait Messages: Send + Sync {
     fn evaluate(&self, model: &Object, request: &Object) -> Result<(), String>;
 }
 
-/// Sends a message that succeeds or gives an error.
-fn done(send: impl FnOnce() -> Result<(), Retained<NSError>>) -> Result<(), String> {
-    guarded(|| send().map_err(|error| words(&error)))?
+/// Sends a message that is answered by yes, or by no and an error, which may be missing.
+fn done(send: impl FnOnce(ErrorOut) -> bool) -> Result<(), String> {
+    guarded(|| {
+        let mut error = std::ptr::null_mut();
+        if send(&mut error) {
+            return Ok(());
+        }
+        // SAFETY: what a method puts there is an error or nil, and lives as long as the pool at least.
+        let error = unsafe { Retained::retain(error) };
+        Err(error.map_or_else(|| "it refuses, and gives no reason".to_owned(), |error| words(&error)))
+    })?
 }

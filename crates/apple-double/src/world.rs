@@ -59,6 +59,8 @@ struct Distortion {
     methods: HashMap<String, Option<CString>>,
     faults: Vec<Fault>,
     sent: Vec<String>,
+    /// The quality of service to be asked for, if not the usual one.
+    qos: Option<u64>,
 }
 
 thread_local! {
@@ -117,6 +119,11 @@ impl World {
         DISTORTION.with_borrow_mut(|d| d.faults.push(fault));
     }
 
+    /// From now on this is the quality of service that must be asked for.
+    pub fn expect_qos(&self, class: u64) {
+        DISTORTION.with_borrow_mut(|d| d.qos = Some(class));
+    }
+
     /// What there is in this process.
     pub fn live(&self) -> Live {
         Live { objects: memory::objects(), surfaces: iosurface::surfaces(), loaded: neural::loaded() }
@@ -154,6 +161,11 @@ pub(crate) fn fails(fault: Fault) -> bool {
         let next = d.faults.iter().position(|&f| f == fault);
         next.map(|i| d.faults.remove(i)).is_some()
     })
+}
+
+/// The quality of service to be asked for: what every published program asks for, unless a test says otherwise.
+pub(crate) fn qos() -> u64 {
+    DISTORTION.with_borrow(|d| d.qos.unwrap_or(21))
 }
 
 pub(crate) fn note(selector: &str) {

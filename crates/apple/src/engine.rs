@@ -52,13 +52,14 @@ pub struct AneEngine {
 }
 
 /// What kernels need of their engine.
+#[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) profile: Profile,
     door: Door,
     pub(crate) messages: Arc<dyn Messages>,
     pub(crate) requests: Requests,
     pub(crate) folders: Arc<Folders>,
-    remarks: Mutex<Vec<Remark>>,
+    remarks: Arc<Mutex<Vec<Remark>>>,
 }
 
 impl AneEngine {
@@ -68,13 +69,13 @@ impl AneEngine {
     /// When there is none, or this macOS is not as expected.
     pub fn open(profile: Profile, setup: &Setup) -> Result<Self, OpenError> {
         framework::open(&setup.image)?;
-        let messages = setup.door.open()?;
+        let messages = setup.door.open(framework::QOS)?;
         let requests = Requests::find()?;
         let temporary = guarded(|| PathBuf::from(NSTemporaryDirectory().to_string()))
             .map_err(|e| OpenError::Folder(io::Error::other(e)))?;
         let folders = Arc::new(Folders::open(temporary).map_err(OpenError::Folder)?);
         let shared =
-            Shared { profile, door: setup.door, messages, requests, folders, remarks: Mutex::default() };
+            Shared { profile, door: setup.door, messages, requests, folders, remarks: Arc::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -113,6 +114,12 @@ impl Engine for AneEngine {
         let (inputs, outputs) = Port::of(program.main())?;
         let loaded = Loaded::new(&self.shared, program, weights)?;
         Ok(Box::new(AneKernel::new(loaded, inputs, outputs)))
+    }
+
+    fn with_qos(&self, class: u32) -> Option<Arc<dyn Engine>> {
+        // What was found once is still there.
+        let messages = self.shared.door.open(class).ok()?;
+        Some(Arc::new(Self { shared: Arc::new(Shared { messages, ..Shared::clone(&self.shared) }) }))
     }
 
     fn usage(&self) -> Usage {

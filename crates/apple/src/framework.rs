@@ -110,6 +110,13 @@ pub(crate) type Id = *mut AnyObject;
 /// Where a method puts its error.
 pub(crate) type ErrorOut = *mut *mut NSError;
 
+/// The quality of service that methods are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Qos {
+    pub(crate) class: u32,
+    pub(crate) width: QosWidth,
+}
+
 /// How wide methods take the quality of service. Sources disagree about the client's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum QosWidth {
@@ -117,12 +124,13 @@ pub(crate) enum QosWidth {
     Bits64,
 }
 
-impl QosWidth {
-    /// The width with which `check` finds all methods as expected.
+impl Qos {
+    /// `class` in the width with which `check` finds all methods as expected.
     ///
     /// # Errors
     /// What is wrong with the usual width.
     pub(crate) fn find(
+        class: u32,
         usual: QosWidth,
         check: impl Fn(QosWidth) -> Result<(), FrameworkError>,
     ) -> Result<Self, FrameworkError> {
@@ -130,26 +138,27 @@ impl QosWidth {
             QosWidth::Bits32 => QosWidth::Bits64,
             QosWidth::Bits64 => QosWidth::Bits32,
         };
-        match check(usual) {
-            Ok(()) => Ok(usual),
-            Err(wrong) => check(other).map(|()| other).map_err(|_| wrong),
-        }
+        let width = match check(usual) {
+            Ok(()) => usual,
+            Err(wrong) => check(other).map(|()| other).map_err(|_| wrong)?,
+        };
+        Ok(Self { class, width })
     }
 }
 
 /// The quality of service of every published program, `QOS_CLASS_DEFAULT`. Others make no difference that was measured.
-pub(crate) const QOS: u8 = 21;
+pub(crate) const QOS: u32 = 21;
 
-/// Evaluates `$body` with `$qos` as wide as `$width` says.
+/// Evaluates `$body` with `$class` as wide as the methods take it.
 macro_rules! with_qos {
-    ($width:expr, |$qos:ident| $body:expr) => {
-        match $width {
+    ($qos:expr, |$class:ident| $body:expr) => {
+        match $qos.width {
             $crate::framework::QosWidth::Bits32 => {
-                let $qos = u32::from($crate::framework::QOS);
+                let $class = $qos.class;
                 $body
             }
             $crate::framework::QosWidth::Bits64 => {
-                let $qos = u64::from($crate::framework::QOS);
+                let $class = u64::from($qos.class);
                 $body
             }
         }

@@ -26,11 +26,9 @@ mod machine;
 mod object;
 mod power;
 mod process;
-mod qos;
 
 pub use door::Door;
 pub use engine::{AneEngine, OpenError, Setup};
 pub use framework::{FRAMEWORK, FrameworkError};
 pub use machine::{Machine, available, pieces, sub_type};
 pub use power::{Energy, PowerMeter};
-pub use qos::favour_this_thread;

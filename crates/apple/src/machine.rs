@@ -56,7 +56,7 @@ fn profile_of(chip: &str) -> Option<&'static str> {
 /// When there is no Neural Engine, or this macOS is not as expected.
 pub fn available(setup: &Setup) -> Result<(), FrameworkError> {
     framework::open(&setup.image)?;
-    setup.door.open()?;
+    setup.door.open(framework::QOS)?;
     Requests::find().map(drop)
 }
 

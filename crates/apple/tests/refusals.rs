@@ -385,6 +385,23 @@ fn the_quality_of_service_may_be_of_either_width() {
     assert!(error.contains("to have type code"), "{error}");
 }
 
+/// Compiling, loading, evaluating and unloading.
+#[test]
+fn everything_is_asked_for_in_the_class_that_was_chosen() {
+    let world = World::enter();
+    for door in DOORS {
+        let engine = open(door);
+        for class in [0, 33, 63] {
+            let engine = engine.with_qos(class).unwrap();
+            world.expect_qos(class.into());
+            let mut kernel = engine.compile(&convolution(), &weights(1.0)).unwrap();
+            convolve(&*engine, &mut *kernel);
+        }
+        world.expect_qos(21);
+        compile(&engine).unwrap();
+    }
+}
+
 #[test]
 fn every_program_has_a_folder_of_its_own_that_goes_with_it() {
     let world = World::enter();

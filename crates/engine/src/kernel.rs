@@ -1,5 +1,7 @@
 //! Engines and the kernels they compile.
 
+use std::sync::Arc;
+
 use ferrane_mil::{DType, Function, Opcode, Verified};
 
 use crate::{Clock, EngineError, Profile, Surface, SurfaceError, WeightFiles};
@@ -138,6 +140,12 @@ pub trait Engine: Send + Sync {
     /// True when kernels can read plain fp32 host memory in place, so that parameters need no copy.
     fn reads_host_memory(&self) -> bool {
         false
+    }
+
+    /// The same engine, asking the system for another class of quality of service (a `QOS_CLASS` of macOS) in all that it and its
+    /// kernels do; none of an engine that asks no system for anything.
+    fn with_qos(&self, _class: u32) -> Option<Arc<dyn Engine>> {
+        None
     }
 
     /// What this process has used of the engine. An engine without limits need not count.

@@ -15,6 +15,7 @@ pub mod legality;
 mod profile;
 mod recovering;
 mod surface;
+mod threads;
 mod weights;
 
 pub use clock::Clock;
@@ -27,4 +28,5 @@ pub use profile::{
 };
 pub use recovering::Recovering;
 pub use surface::{DeviceMemory, HostMemory, HostView, Surface, SurfaceError, round_to_fp16};
+pub use threads::{favour_this_thread, spawn_favoured};
 pub use weights::{WeightFiles, WeightsError};

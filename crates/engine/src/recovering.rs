@@ -69,6 +69,11 @@ impl Engine for Recovering {
         self.inner.reads_host_memory()
     }
 
+    fn with_qos(&self, class: u32) -> Option<Arc<dyn Engine>> {
+        let inner = self.inner.with_qos(class)?;
+        Some(Arc::new(Self { inner, log: Arc::clone(&self.log) }))
+    }
+
     fn usage(&self) -> Usage {
         self.inner.usage()
     }

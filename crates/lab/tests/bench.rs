@@ -1,11 +1,14 @@
 //! Benchmarks on the engines that are here.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ferrane_cpu::CpuEngine;
-use ferrane_engine::{Engine, Profile};
+use ferrane_engine::{
+    Engine, EngineError, Kernel, Port, Profile, Recovering, Surface, SurfaceError, WeightFiles,
+};
 use ferrane_lab::bench::{Basis, Bench, Benchmark, ChainWeights, Effort, Metric, Report, published};
+use ferrane_mil::Verified;
 use ferrane_sim::SimEngine;
 
 /// One run of each thing: nothing here looks at how long it took.
@@ -67,6 +70,43 @@ fn a_model_without_classes_says_that_all_are_alike() {
     assert!(report.notes.iter().any(|note| note.contains("no classes")), "{report:?}");
     assert!(report.rows.iter().all(|row| row.values == report.rows[0].values && row.failure.is_none()));
     assert_eq!(report.common_metric(&published(Benchmark::Qos, "m5").unwrap()), Some(Metric::CompileMs));
+}
+
+/// An engine with classes, which remembers in which of them it compiled what.
+struct Classed(CpuEngine, u32, Arc<Mutex<Vec<u32>>>);
+
+impl Engine for Classed {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn profile(&self) -> &Profile {
+        self.0.profile()
+    }
+
+    fn surface(&self, port: &Port, allocation: usize) -> Result<Surface, SurfaceError> {
+        self.0.surface(port, allocation)
+    }
+
+    fn compile(&self, program: &Verified, weights: &WeightFiles) -> Result<Box<dyn Kernel>, EngineError> {
+        self.2.lock().unwrap().push(self.1);
+        self.0.compile(program, weights)
+    }
+
+    fn with_qos(&self, class: u32) -> Option<Arc<dyn Engine>> {
+        Some(Arc::new(Self(CpuEngine::new(1), class, Arc::clone(&self.2))))
+    }
+}
+
+#[test]
+fn where_there_are_classes_each_is_timed() {
+    let compiled = Arc::default();
+    let classed = Recovering::new(Arc::new(Classed(CpuEngine::new(1), 21, Arc::clone(&compiled))));
+    let report = run(&bench(Arc::new(classed)), Benchmark::Qos);
+    assert!(report.rows.iter().all(|row| row.values.contains_key(&Metric::Ms)), "{report:?}");
+    let mut classes = compiled.lock().unwrap().clone();
+    classes.dedup();
+    assert_eq!(classes, [0, 1, 5, 10, 21, 33, 47, 63]);
 }
 
 #[test]

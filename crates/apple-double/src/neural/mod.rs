@@ -56,11 +56,8 @@ pub(crate) fn loaded() -> isize {
     LOADED.load(Ordering::SeqCst)
 }
 
-/// The quality of service that every published program asks for.
-const QOS: u64 = 21;
-
 fn check_qos(qos: u64) {
-    assert_eq!(qos, QOS, "the quality of service");
+    assert_eq!(qos, world::qos(), "the quality of service");
 }
 
 /// Options must be a dictionary, though an empty one.

@@ -11,23 +11,23 @@ use objc2_foundation::{NSDictionary, NSString, NSURL};
 
 use super::{Content, Messages, done};
 use crate::folder::{Folder, Folders};
-use crate::framework::{ErrorOut, FrameworkError, Id, QosWidth, check, class, with_qos};
+use crate::framework::{ErrorOut, FrameworkError, Id, Qos, QosWidth, check, class, with_qos};
 use crate::object::{Object, guarded};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Client {
     client: &'static AnyClass,
     model: &'static AnyClass,
-    qos: QosWidth,
+    qos: Qos,
 }
 
 impl Client {
-    pub(super) fn find() -> Result<Self, FrameworkError> {
+    pub(super) fn find(class_of_qos: u32) -> Result<Self, FrameworkError> {
         let client = class(c"_ANEClient")?;
         check::<(), Id>(client.metaclass(), sel!(sharedConnection))?;
         let model = class(c"_ANEModel")?;
         check::<(Id, Id), Id>(model.metaclass(), sel!(modelAtURL:key:))?;
-        let qos = QosWidth::find(QosWidth::Bits64, |width| match width {
+        let qos = Qos::find(class_of_qos, QosWidth::Bits64, |width| match width {
             QosWidth::Bits32 => check_with::<u32>(client),
             QosWidth::Bits64 => check_with::<u64>(client),
         })?;

@@ -12,24 +12,24 @@ use objc2_foundation::{NSData, NSDictionary, NSNumber, NSString};
 
 use super::{Content, Messages, done};
 use crate::folder::{Folder, Folders};
-use crate::framework::{ErrorOut, FrameworkError, Id, QosWidth, check, class, with_qos};
+use crate::framework::{ErrorOut, FrameworkError, Id, Qos, QosWidth, check, class, with_qos};
 use crate::object::{Object, guarded};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InMemory {
     descriptor: &'static AnyClass,
     model: &'static AnyClass,
-    qos: QosWidth,
+    qos: Qos,
 }
 
 impl InMemory {
-    pub(super) fn find() -> Result<Self, FrameworkError> {
+    pub(super) fn find(class_of_qos: u32) -> Result<Self, FrameworkError> {
         let descriptor = class(c"_ANEInMemoryModelDescriptor")?;
         check::<(Id, Id, Id), Id>(descriptor.metaclass(), sel!(modelWithMILText:weights:optionsPlist:))?;
         let model = class(c"_ANEInMemoryModel")?;
         check::<(Id,), Id>(model.metaclass(), sel!(inMemoryModelWithDescriptor:))?;
         check::<(), Id>(model, sel!(hexStringIdentifier))?;
-        let qos = QosWidth::find(QosWidth::Bits32, |width| match width {
+        let qos = Qos::find(class_of_qos, QosWidth::Bits32, |width| match width {
             QosWidth::Bits32 => check_with::<u32>(model),
             QosWidth::Bits64 => check_with::<u64>(model),
         })?;

@@ -26,14 +26,14 @@ pub enum Door {
 }
 
 impl Door {
-    /// Looks up what goes through this door.
+    /// Looks up what goes through this door, all of it in the class `qos` of the quality of service.
     ///
     /// # Errors
     /// When a class or method is not as expected.
-    pub(crate) fn open(self) -> Result<Arc<dyn Messages>, FrameworkError> {
+    pub(crate) fn open(self, qos: u32) -> Result<Arc<dyn Messages>, FrameworkError> {
         Ok(match self {
-            Door::InMemory => Arc::new(in_memory::InMemory::find()?),
-            Door::Client => Arc::new(client::Client::find()?),
+            Door::InMemory => Arc::new(in_memory::InMemory::find(qos)?),
+            Door::Client => Arc::new(client::Client::find(qos)?),
         })
     }
 }

@@ -236,16 +236,18 @@ impl Bench {
         Row::new(chain.name(), self.time_compile(&chain).map(values))
     }
 
-    /// A model of time has no term for classes, which is what was published of them; a clock would time the same again.
+    /// A model of time has no term for classes, which is what was published of them.
     fn qos(&self, class: u32) -> Row {
-        let found = match self.basis() {
-            Basis::Modelled => self.classless(),
-            _ => Err(format!("engine {} knows no quality-of-service classes", self.engine.name())),
+        let found = match self.engine.with_qos(class) {
+            Some(engine) => Self { engine, ..self.clone() }.small(),
+            None if self.basis() == Basis::Modelled => self.small(),
+            None => Err(format!("engine {} knows no quality-of-service classes", self.engine.name())),
         };
         Row::new(format!("class {class}"), found)
     }
 
-    fn classless(&self) -> Result<Vec<(Metric, f64)>, String> {
+    /// One small program, and compiling it.
+    fn small(&self) -> Result<Vec<(Metric, f64)>, String> {
         let (width, weights) = (64, ChainWeights::Shared);
         let chain = Chain { depth: 1, channels: 256, width, arithmetic: Arithmetic::Float, weights };
         let mut values = self.time(&chain)?.values();

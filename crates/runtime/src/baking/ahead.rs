@@ -8,6 +8,8 @@ use std::{
     thread::JoinHandle,
 };
 
+use ferrane_engine::spawn_favoured;
+
 use super::LayerKernel;
 
 /// A thread that renews kernels in the order in which they will be needed.
@@ -29,7 +31,7 @@ impl Ahead {
             }
         };
         // Without a thread, kernels are compiled when they are needed.
-        let thread = std::thread::Builder::new().name("compile".to_owned()).spawn(renew).ok();
+        let thread = spawn_favoured("compile", renew).ok();
         Self { stop, thread }
     }
 }

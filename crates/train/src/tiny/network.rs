@@ -10,7 +10,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use ferrane_engine::{Engine, Kernel, Port, Surface};
+use ferrane_engine::{Engine, Kernel, Port, Surface, spawn_favoured};
 use ferrane_model::tiny::{self, COLUMNS, DIM, HIDDEN, WEIGHT, names};
 use ferrane_runtime::{BakedPiece, CompileLog, RuntimeError};
 
@@ -82,8 +82,9 @@ impl Network {
                 }
             }
         };
-        let thread = std::thread::spawn(compile);
-        KernelSet { ready: Vec::new(), arrivals, thread: Some(thread) }
+        // Without a thread nothing arrives, which whoever waits for a kernel is told.
+        let thread = spawn_favoured("compile", compile).ok();
+        KernelSet { ready: Vec::new(), arrivals, thread }
     }
 
     /// One forward and backward pass. Adds the gradient of the mean squared error to `sum` and returns the error.

@@ -3,9 +3,10 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::process::held;
 
 /// Energy of the parts of a chip, in joules, over some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -50,60 +51,81 @@ fn power(line: &str) -> Option<(&str, f64)> {
     Some((part, power.strip_suffix(" mW")?.parse().ok()?))
 }
 
-/// Adds up what the machine draws from its start to its end.
+/// Adds up what the machine draws from its start on.
 pub struct PowerMeter {
     child: Child,
-    stop: Arc<AtomicBool>,
-    reader: JoinHandle<Energy>,
+    reading: Arc<Mutex<Reading>>,
+}
+
+#[derive(Debug, Default)]
+struct Reading {
+    /// Since it was last taken.
+    energy: Energy,
+    /// A sample has come.
+    is_sampled: bool,
+    /// What was said at the end, if it has come.
+    ended: Option<String>,
 }
 
 impl PowerMeter {
-    /// Starts `powermetrics`, which only root may: as root, or where `sudo` asks for no password. Otherwise, and where it cannot be
-    /// started, there is no meter; nobody is asked for anything.
-    pub fn start() -> Option<Self> {
-        let arguments = ["--samplers", "cpu_power,gpu_power,ane_power", "--sample-rate", "1000"];
-        if !cfg!(target_os = "macos") {
-            return None;
-        }
+    /// Starts `powermetrics`, which only root may: as root, or by `sudo`, which is told to ask nobody for a password. Where that
+    /// is not allowed, taking the energy tells so.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start() -> io::Result<Self> {
         let mut command = if is_root() {
             Command::new("powermetrics")
-        } else if asks_for_no_password() {
+        } else {
             let mut sudo = Command::new("sudo");
             sudo.args(["-n", "powermetrics"]);
             sudo
-        } else {
-            return None;
         };
-        command.args(arguments);
-        Self::read(command).ok()
+        command.args(["--samplers", "cpu_power,gpu_power,ane_power", "--sample-rate", "1000"]);
+        Self::read(command)
     }
 
     /// A meter that reads what `command` prints.
     fn read(mut command: Command) -> io::Result<Self> {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let lines = child.stdout.take().map(BufReader::new);
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let reader = thread::spawn(move || {
-            let (mut energy, mut elapsed) = (Energy::default(), 0.0);
+        let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = pipes.spawn()?;
+        let (lines, complaints) = (child.stdout.take(), child.stderr.take());
+        let reading = Arc::<Mutex<Reading>>::default();
+        let read = Arc::clone(&reading);
+        thread::spawn(move || {
+            let mut elapsed = 0.0;
+            let lines = lines.map(BufReader::new);
             for line in lines.into_iter().flat_map(BufRead::lines).map_while(Result::ok) {
-                energy.add(&line, &mut elapsed);
-                if stopped.load(Ordering::Relaxed) {
-                    break;
-                }
+                let mut reading = held(&read);
+                reading.energy.add(&line, &mut elapsed);
+                reading.is_sampled |= elapsed > 0.0;
             }
-            energy
+            let said = complaints.and_then(|complaints| io::read_to_string(complaints).ok());
+            held(&read).ended = Some(said.unwrap_or_default().trim().to_owned());
         });
-        Ok(Self { child, stop, reader })
+        Ok(Self { child, reading })
     }
 
-    /// Ends it, within a sample's second, and says what was drawn.
-    pub fn stop(mut self) -> Energy {
-        self.stop.store(true, Ordering::Relaxed);
-        // A process of root's cannot be ended by another's user, but it ends when nobody reads what it prints.
-        let energy = self.reader.join().unwrap_or_default();
-        let _ = self.child.wait();
-        energy
+    /// What was drawn since this was last called, in whole samples of a second.
+    ///
+    /// # Errors
+    /// Why nothing was ever measured.
+    pub fn take(&self) -> Result<Energy, String> {
+        let mut reading = held(&self.reading);
+        match &reading.ended {
+            _ if reading.is_sampled => Ok(std::mem::take(&mut reading.energy)),
+            Some(said) => Err(format!(
+                "powermetrics ended at once ({said}): run as root, or let sudo start it without a password"
+            )),
+            None => Err("powermetrics had no sample yet, of which it has one a second".to_owned()),
+        }
+    }
+}
+
+impl Drop for PowerMeter {
+    fn drop(&mut self) {
+        // One of root's, started by another's user, cannot be ended, but ends when nobody reads what it prints.
+        let _ = self.child.kill();
     }
 }
 
@@ -113,13 +135,6 @@ fn is_root() -> bool {
     }
     // SAFETY: it takes nothing and cannot fail.
     unsafe { geteuid() == 0 }
-}
-
-/// `-n` makes sudo fail where it would ask.
-fn asks_for_no_password() -> bool {
-    let mut sudo = Command::new("sudo");
-    sudo.args(["-n", "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    sudo.status().is_ok_and(|status| status.success())
 }
 
 #[cfg(test)]
@@ -148,19 +163,33 @@ ANE Power: 0 mW
 Combined Power (CPU + GPU + ANE): 510 mW
 ";
 
-    #[test]
-    fn each_sample_counts_for_its_time() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), SAMPLES).unwrap();
-        let mut command = Command::new("cat");
-        command.arg(file.path());
-        let meter = PowerMeter::read(command).unwrap();
-        // All of it is read before the end is asked for.
-        while !meter.reader.is_finished() {
+    /// A meter that has read all that `script` prints.
+    fn read(script: &str) -> PowerMeter {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]);
+        let meter = PowerMeter::read(shell).unwrap();
+        while held(&meter.reading).ended.is_none() {
             thread::yield_now();
         }
-        let energy = meter.stop();
-        assert_eq!(energy, Energy { ane: 2.0, cpu: 2.5, gpu: 0.04, seconds: 3.0 });
+        meter
+    }
+
+    #[test]
+    fn each_sample_counts_for_its_time_and_once() {
+        let meter = read(&format!("cat <<'END'\n{SAMPLES}END"));
+        assert_eq!(meter.take(), Ok(Energy { ane: 2.0, cpu: 2.5, gpu: 0.04, seconds: 3.0 }));
+        assert_eq!(meter.take(), Ok(Energy::default()));
+    }
+
+    #[test]
+    fn what_was_not_measured_has_a_reason() {
+        let refused = read("echo 'sudo: a password is required' >&2; exit 1").take().unwrap_err();
+        assert!(refused.contains("(sudo: a password is required): run as root"), "{refused}");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "read -r never"]).stdin(Stdio::null());
+        let quiet = PowerMeter { child: shell.spawn().unwrap(), reading: Arc::default() };
+        assert!(quiet.take().unwrap_err().contains("no sample yet"));
+        PowerMeter::read(Command::new("/no/such/powermetrics")).err().unwrap();
     }
 
     #[test]

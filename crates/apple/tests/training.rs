@@ -10,6 +10,8 @@ use ferrane_apple::Door;
 use ferrane_engine::{Engine, Recovering};
 use ferrane_model::{Parameters, Preset, stage::Tokens};
 use ferrane_sim::SimEngine;
+use ferrane_train::run::{EngineHandle, Event, Host, RunFolder};
+use ferrane_train::tiny::{self, TinySettings};
 use ferrane_train::{
     data::{BatchOrder, Order, TokenSource},
     loss_scale::LossScaleConfig,
@@ -75,4 +77,36 @@ fn nano_learns_with_weights_in_its_programs() {
     let engine: Arc<dyn Engine> = Arc::new(Recovering::new(Arc::new(open(Door::InMemory))));
     let trained = train(engine, WeightsMode::Baked);
     assert!(trained == baked, "{:?} for {:?}", trained.0, baked.0);
+}
+
+/// Losses of the published demonstration's steps.
+fn demonstrate(engine: Arc<dyn Engine>) -> Vec<f64> {
+    let settings = TinySettings { steps: 40, ..TinySettings::published() };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = RunFolder::create(&folder.path().join("tiny"), &settings).unwrap();
+    let host: Arc<dyn Engine> = Arc::new(ferrane_cpu::CpuEngine::new(1));
+    let handle = EngineHandle { engine, host, title: "test".to_owned(), threads: 1 };
+    let mut losses = Vec::new();
+    let mut emit = |event: Event| {
+        if let Event::TinyStep(metrics) = event {
+            losses.push(metrics.loss);
+        }
+    };
+    let host = Host { emit: &mut emit, stop: &|| false, drawn: &|| Err("there is no meter".to_owned()) };
+    tiny::begin(folder, &settings, &handle, host).unwrap();
+    losses
+}
+
+/// Its kernels are compiled by a thread, for every update.
+#[test]
+fn the_demonstration_runs_on_the_engine_it_is_given() {
+    let _world = World::enter();
+    let reference = demonstrate(Arc::new(SimEngine::new(limitless(), 1)));
+    assert!(reference.len() == 40 && reference[39] < reference[0], "{reference:?}");
+    for door in DOORS {
+        let engine: Arc<dyn Engine> = Arc::new(open(door));
+        let before = engine.usage().compiles;
+        assert!(demonstrate(Arc::clone(&engine)) == reference, "{door}");
+        assert_eq!(engine.usage().compiles - before, 4 * 4, "{door}: four kernels for each update");
+    }
 }

@@ -60,8 +60,8 @@ fn start(said: &Said, shown: Shown) -> Result<ExitCode, Failure> {
     };
     let root = folder.root().to_owned();
     let published = published(shown, &settings, &engine);
-    let meter = meter(settings.engine);
-    train(shown, published, meter, &root, |host| run::begin(folder, settings, engine, host))
+    let meter = Meter::start(settings.engine);
+    train(shown, published, &meter, &root, |host| run::begin(folder, settings, engine, host))
 }
 
 fn resume(root: &Path, said: &Said, shown: Shown) -> Result<ExitCode, Failure> {
@@ -69,8 +69,8 @@ fn resume(root: &Path, said: &Said, shown: Shown) -> Result<ExitCode, Failure> {
     let settings = resolve::resumed(root, &saved, &said.given)?;
     let engine = open_engine(&settings, folder.profile().as_deref())?;
     let published = published(shown, &settings, &engine);
-    let meter = meter(settings.engine);
-    train(shown, published, meter, root, |host| run::resume(folder, settings, engine, host))
+    let meter = Meter::start(settings.engine);
+    train(shown, published, &meter, root, |host| run::resume(folder, settings, engine, host))
 }
 
 /// The engine of a run; `own` is the profile of the user's own that it follows, if it does.
@@ -104,28 +104,22 @@ fn published(shown: Shown, settings: &RunSettings, engine: &EngineHandle) -> Opt
     Some(Published::new(settings, peak))
 }
 
-/// A meter of what the chip draws, if it is the one that computes and the system lets us.
-fn meter(engine: EngineChoice) -> Option<Meter> {
-    matches!(engine, EngineChoice::Ane | EngineChoice::AneClient).then(Meter::start).flatten()
-}
-
 /// Trains a model, then says what to do next.
 fn train(
     shown: Shown,
     published: Option<Published>,
-    meter: Option<Meter>,
+    meter: &Meter,
     root: &Path,
     go: impl FnOnce(run::Host<'_>) -> Result<Outcome, run::RunError>,
 ) -> Result<ExitCode, Failure> {
     let mut outcome = None;
-    let code = work(shown, published, root, |host| {
+    let code = work(shown, published, meter, root, |host| {
         let done = go(host)?;
         let ended = done.ended;
         outcome = Some(done);
         Ok(ended)
     })?;
     let mut renderer = Renderer::new(shown.style(), io::stdout(), io::stderr());
-    meter.into_iter().for_each(|meter| renderer.say(&meter.line()));
     outcome.iter().flat_map(next_commands).for_each(|line| renderer.say(&line));
     Ok(code)
 }
@@ -140,6 +134,7 @@ impl Shown {
 fn work(
     shown: Shown,
     published: Option<Published>,
+    meter: &Meter,
     root: &Path,
     go: impl FnOnce(run::Host<'_>) -> Result<Ended, run::RunError>,
 ) -> Result<ExitCode, Failure> {
@@ -149,7 +144,8 @@ fn work(
     let mut renderer = Renderer::new(shown.style(), io::stdout(), io::stderr()).with_published(published);
     let mut emit = |event: Event| renderer.show(&event);
     let stop = || interrupt.raised();
-    let done = go(run::Host { emit: &mut emit, stop: &stop });
+    let drawn = || meter.drawn();
+    let done = go(run::Host { emit: &mut emit, stop: &stop, drawn: &drawn });
     renderer.end();
     match done? {
         Ended::Finished => Ok(ExitCode::SUCCESS),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use ferrane_doctor::{Machine, NoMachine};
 use ferrane_engine::{Engine, Profile};
-use ferrane_train::run::EngineChoice;
+use ferrane_train::run::{Drawn, EngineChoice};
 
 use crate::failure::Failure;
 
-pub(crate) use system::{Meter, Watts, absent, chip, favour_threads, machine};
+pub(crate) use system::{Watts, absent, chip, favour_threads, machine};
 
 /// The Neural Engine by the door that `engine` stands for, as it is: nothing it fails to do is tried again.
 pub(crate) fn open(engine: EngineChoice, profile: Profile) -> Result<Arc<dyn Engine>, Failure> {
@@ -18,13 +18,31 @@ pub(crate) fn open(engine: EngineChoice, profile: Profile) -> Result<Arc<dyn Eng
     system::open(engine, profile).map_err(Failure::Failed)
 }
 
+/// What the machine draws while the chip computes, or why nobody knows.
+pub(crate) struct Meter(Result<system::PowerMeter, String>);
+
+impl Meter {
+    /// Starts measuring if `engine` is the chip, and the system lets us. Nobody is asked for a password.
+    pub(crate) fn start(engine: EngineChoice) -> Self {
+        Self(match engine {
+            EngineChoice::Ane | EngineChoice::AneClient => system::meter(),
+            other => Err(format!("the engine is {other}, which draws nothing on a Neural Engine")),
+        })
+    }
+
+    /// What was drawn since this was last asked.
+    pub(crate) fn drawn(&self) -> Result<Drawn, String> {
+        self.0.as_ref().map_err(Clone::clone).and_then(system::drawn)
+    }
+}
+
 #[cfg(target_os = "macos")]
 mod system {
-    use ferrane_apple::{
-        AneEngine, Door, PowerMeter, Setup, available, favour_this_thread, pieces, sub_type,
-    };
+    pub(super) use ferrane_apple::PowerMeter;
+    use ferrane_apple::{AneEngine, Door, Energy, Setup, available, pieces, sub_type};
+    use ferrane_engine::favour_this_thread;
 
-    use super::{Arc, Engine, EngineChoice, Machine, NoMachine, Profile};
+    use super::{Arc, Drawn, Engine, EngineChoice, Machine, NoMachine, Profile};
 
     /// Why this machine has none; none if it has one.
     pub(crate) fn absent() -> Option<String> {
@@ -65,47 +83,33 @@ mod system {
         let _ = rayon::ThreadPoolBuilder::new().start_handler(|_| favour_this_thread()).build_global();
     }
 
+    /// Starts a meter of what the machine draws.
+    pub(super) fn meter() -> Result<PowerMeter, String> {
+        PowerMeter::start().map_err(|error| format!("powermetrics cannot be started: {error}"))
+    }
+
     /// What the Neural Engine draws while a probe has it work.
     pub(crate) struct Watts;
 
     impl ferrane_doctor::Meter for Watts {
         fn watts(&self, work: &mut dyn FnMut()) -> Result<f64, String> {
-            let meter = PowerMeter::start().ok_or(
-                "not allowed: powermetrics wants root, and nobody is asked for a password here; run this with sudo, or \
-                 allow `sudo -n powermetrics`",
-            )?;
+            let meter = meter()?;
             work();
-            let drawn = meter.stop();
-            match drawn.seconds > 0.0 {
-                true => Ok(drawn.ane / drawn.seconds),
-                false => Err("powermetrics was started, and told nothing".to_owned()),
-            }
+            let Energy { ane, seconds, .. } = meter.take()?;
+            Ok(ane / seconds)
         }
     }
 
-    /// What the chip draws, where the system tells without asking for a password.
-    pub(crate) struct Meter(PowerMeter);
-
-    impl Meter {
-        pub(crate) fn start() -> Option<Self> {
-            PowerMeter::start().map(Self)
-        }
-
-        /// Ends it, and says what was drawn.
-        pub(crate) fn line(self) -> String {
-            let drawn = self.0.stop();
-            format!(
-                "measured {:.1} J on the Neural Engine, {:.1} J on the CPU in {:.0} s, the whole machine's \
-                 (powermetrics)",
-                drawn.ane, drawn.cpu, drawn.seconds
-            )
-        }
+    /// What was drawn since this was last asked.
+    pub(super) fn drawn(meter: &PowerMeter) -> Result<Drawn, String> {
+        let Energy { ane, cpu, gpu, seconds } = meter.take()?;
+        Ok(Drawn { ane, cpu, gpu, seconds })
     }
 }
 
 #[cfg(not(target_os = "macos"))]
 mod system {
-    use super::{Arc, Engine, EngineChoice, Machine, NoMachine, Profile};
+    use super::{Arc, Drawn, Engine, EngineChoice, Machine, NoMachine, Profile};
 
     /// Why this machine has none; none if it has one.
     pub(crate) fn absent() -> Option<String> {
@@ -132,15 +136,13 @@ mod system {
     pub(crate) use ferrane_doctor::NoMeter as Watts;
 
     /// There is none.
-    pub(crate) enum Meter {}
+    pub(super) enum PowerMeter {}
 
-    impl Meter {
-        pub(crate) fn start() -> Option<Self> {
-            None
-        }
+    pub(super) fn meter() -> Result<PowerMeter, String> {
+        Err(absent().unwrap_or_default())
+    }
 
-        pub(crate) fn line(self) -> String {
-            match self {}
-        }
+    pub(super) fn drawn(meter: &PowerMeter) -> Result<Drawn, String> {
+        match *meter {}
     }
 }

@@ -10,7 +10,7 @@ use toml::Table;
 use super::args::Given;
 use super::resolve::table_of;
 use super::{Shown, engine_handle, work};
-use crate::engine;
+use crate::engine::{self, ane::Meter};
 use crate::failure::Failure;
 use crate::profile;
 
@@ -31,7 +31,8 @@ pub(super) fn start(given: &Given, shown: Shown) -> Result<ExitCode, Failure> {
         None => RunFolder::create_numbered(Path::new("runs"), "tiny-mlp", &settings)?,
     };
     let root = folder.root().to_owned();
-    work(shown, None, &root, |host| tiny::begin(folder, &settings, &engine, host))
+    let meter = Meter::start(settings.engine);
+    work(shown, None, &meter, &root, |host| tiny::begin(folder, &settings, &engine, host))
 }
 
 pub(super) fn resume(root: &Path, given: &Given, shown: Shown) -> Result<ExitCode, Failure> {
@@ -46,7 +47,8 @@ pub(super) fn resume(root: &Path, given: &Given, shown: Shown) -> Result<ExitCod
         )));
     }
     let engine = open(&settings)?;
-    work(shown, None, root, |host| tiny::resume(&folder, &settings, &engine, host))
+    let meter = Meter::start(settings.engine);
+    work(shown, None, &meter, root, |host| tiny::resume(&folder, &settings, &engine, host))
 }
 
 fn open(settings: &TinySettings) -> Result<EngineHandle, Failure> {

@@ -19,6 +19,9 @@ fn a_run_folder_has_everything_and_generates_text() {
     let shares = ["prepare", "compile", "train", "evaluate", "save", "sample"].map(part);
     assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9 && part("train") > 0.0, "{report}");
     assert!(report["neural_engine"].is_null() && report["restarts"] == 0, "{report}");
+    let energy = &report["measured_energy"];
+    assert!(energy["joules"].is_null() && energy["watts"].is_null(), "{report}");
+    assert!(energy["how"].as_str().unwrap().starts_with("not measured: the engine is cpu"), "{report}");
     let model = bench.names("runs/tiny-1/model");
     for file in [
         "config.json",

@@ -127,6 +127,7 @@ fn a_demonstration_refuses_what_it_has_no_use_for() {
             "--preset tiny-mlp --while-compiling half-rate --compile-budget 7",
             ["`compile-budget` is 7", "at least 8"],
         ),
+        ("--preset tiny-mlp --engine ane --numerics faithful", ["`numerics`", "`engine` is ane"]),
         ("--preset tiny", ["tiny-mlp", "preset"]),
         ("--while-compiling wait", ["`while-compiling`", "tiny-mlp"]),
     ] {
@@ -182,6 +183,7 @@ fn a_model_with_baked_weights_is_the_same_however_often_its_process_is_replaced(
     let report = report(&bench, "often");
     let counted = ["processes", "restarts", "compiles"].map(|key| report[key].as_u64());
     assert_eq!(counted, [6, 5, 6 * 3 + 12 * 10].map(Some), "{report}");
+    assert!(often.stderr.contains("ANE energy:      not measured: the engine is cpu"), "{}", often.stderr);
     // New processes go on with the lines for the dashboard.
     let lines = often.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let (steps, batches): (Vec<_>, Vec<_>) = lines.partition(|line| line["type"] == "step");

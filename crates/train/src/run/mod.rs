@@ -6,6 +6,7 @@
 //! resume is to take the last whole checkpoint, or else the beginning, and drop the metrics of later steps.
 
 mod compaction;
+mod energy;
 mod error;
 mod event;
 mod folder;
@@ -17,6 +18,7 @@ mod start;
 mod storyteller;
 mod summary;
 
+pub use energy::{Drawn, MeasuredEnergy, Parts};
 pub use error::RunError;
 pub use event::{Event, Timing};
 pub use ferrane_runtime::{PlanChoice, WeightsMode};

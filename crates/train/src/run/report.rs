@@ -13,7 +13,7 @@ use crate::loss_scale::ScaleChange;
 use crate::metrics::{Metrics, Modelled};
 use crate::trainer::StepReport;
 
-use super::{RunError, RunFolder};
+use super::{Drawn, MeasuredEnergy, RunError, RunFolder};
 
 /// What a run has taken so far, over all its processes; a checkpoint keeps it, so what a kill loses is not counted twice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub struct Ledger {
     pub ane_joules: f64,
     /// What its products would take at its best published rate, in milliseconds.
     pub ane_peak_ms: f64,
+    /// Measured energy.
+    pub drawn: Drawn,
 }
 
 /// Seconds, or shares, of what a run does.
@@ -144,8 +146,10 @@ pub struct Report {
     pub tokens_per_second: f64,
     /// The loss scale.
     pub loss_scale: LossScaleReport,
-    /// The Neural Engine's part; null where none is modelled or measured.
+    /// The Neural Engine's part; null where none is modelled.
     pub neural_engine: Option<NeuralEngineReport>,
+    /// What the machine drew.
+    pub measured_energy: MeasuredEnergy,
 }
 
 /// What became of the loss scale.
@@ -162,7 +166,7 @@ pub struct LossScaleReport {
 /// The Neural Engine's part of the steps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct NeuralEngineReport {
-    /// `modelled` or `measured`.
+    /// `modelled`.
     pub source: &'static str,
     /// Its time, the host's part apart.
     pub ms_per_step: f64,
@@ -186,6 +190,8 @@ pub(crate) struct End<'a> {
     pub(crate) best: Option<Best>,
     pub(crate) compiling: Compiling,
     pub(crate) loss_scale: f32,
+    /// Why what was drawn of late is not known, if it is not.
+    pub(crate) energy_unknown: Option<String>,
 }
 
 impl Report {
@@ -222,6 +228,7 @@ impl Report {
                 doubled: ledger.scale_doubled,
             },
             neural_engine: (ledger.ane_ms > 0.0).then_some(neural_engine),
+            measured_energy: MeasuredEnergy::new(&ledger.drawn, end.energy_unknown.clone()),
         }
     }
 
@@ -250,6 +257,7 @@ mod tests {
             best: None,
             compiling: Compiling { compiles: 72, compile_ms: 9.5, restarts: 1 },
             loss_scale: 256.0,
+            energy_unknown: None,
         }
     }
 
@@ -268,6 +276,7 @@ mod tests {
             ane_ms: 40.0,
             ane_joules: 0.25,
             ane_peak_ms: 10.0,
+            drawn: Drawn { ane: 2.5, cpu: 20.0, gpu: 0.0, seconds: 5.0 },
         };
         let report = Report::new(&ledger, &end(&profile));
         assert_eq!((report.wall_seconds, report.shares.train, report.shares.compile), (10.0, 0.5, 0.2));
@@ -282,6 +291,7 @@ mod tests {
         let peak = profile.speed.fp16_tflops.as_ref().unwrap().value;
         assert_eq!((engine.ms_per_step, engine.utilisation, engine.tflops), (10.0, 0.25, Some(peak * 0.25)));
         assert_eq!((engine.source, engine.joules), ("modelled", 0.25));
+        assert_eq!(json["measured_energy"]["watts"], serde_json::json!({"ane": 0.5, "cpu": 4.0, "gpu": 0.0}));
     }
 
     #[test]

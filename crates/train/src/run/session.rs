@@ -11,7 +11,7 @@ use super::compaction::Compaction;
 use super::prepare::Prepared;
 use super::report::{End, Ledger, Report, timed};
 use super::storyteller::Storyteller;
-use super::{EngineChoice, Event, Numerics, RunError, RunFolder, RunSettings, Timing};
+use super::{Drawn, EngineChoice, Event, Numerics, RunError, RunFolder, RunSettings, Timing};
 use crate::checkpoint::{Best, CheckpointFolder, TrainerState};
 use crate::compiling::Compiling;
 use crate::data::{BatchOrder, Cursor, EvalWindows};
@@ -25,6 +25,15 @@ pub struct Host<'a> {
     pub emit: &'a mut dyn FnMut(Event),
     /// Says whether to stop after the current step.
     pub stop: &'a dyn Fn() -> bool,
+    /// Says what the machine drew since this was last asked, or why that is not known.
+    pub drawn: &'a dyn Fn() -> Result<Drawn, String>,
+}
+
+impl Host<'_> {
+    /// Adds what was drawn of late to `total`. Says why it is not known, if it is not.
+    pub(crate) fn measure(&self, total: &mut Drawn) -> Option<String> {
+        (self.drawn)().map(|drawn| *total += drawn).err()
+    }
 }
 
 /// Why the steps of this process ended.
@@ -192,7 +201,8 @@ impl Session<'_, '_> {
         self.before.plus(self.trainer.model().compile_log())
     }
 
-    fn report(&self, held_out_loss: Option<f64>) -> Report {
+    fn report(&mut self, held_out_loss: Option<f64>) -> Report {
+        let energy_unknown = self.host.measure(&mut self.ledger.drawn);
         let end = End {
             engine: self.title,
             profile: self.engine.profile(),
@@ -204,6 +214,7 @@ impl Session<'_, '_> {
             best: self.best,
             compiling: self.compiling(),
             loss_scale: self.trainer.progress().loss_scale.scale,
+            energy_unknown,
         };
         Report::new(&self.ledger, &end)
     }
@@ -323,6 +334,7 @@ impl Session<'_, '_> {
             return Ok(());
         }
         self.metrics.sync()?;
+        self.host.measure(&mut self.ledger.drawn);
         let (step, progress) = (self.done, self.trainer.progress());
         let state = TrainerState {
             step,

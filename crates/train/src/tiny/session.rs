@@ -213,13 +213,15 @@ impl<'a, 'h> Session<'a, 'h> {
     fn save(&mut self) -> Result<(), RunError> {
         let started = Instant::now();
         self.metrics.sync()?;
+        self.host.measure(&mut self.state.head.ledger.drawn);
         self.state.head.compiling = self.compiling();
         let saved = checkpoint::save(&self.folder.checkpoint_file(), &self.state);
         self.state.head.ledger.seconds.save += started.elapsed().as_secs_f64();
         saved
     }
 
-    fn report(&self) -> Report {
+    fn report(&mut self) -> Report {
+        let energy_unknown = self.host.measure(&mut self.state.head.ledger.drawn);
         let Head { step, loss, ledger, .. } = &self.state.head;
         let end = End {
             engine: &self.engine.title,
@@ -233,6 +235,7 @@ impl<'a, 'h> Session<'a, 'h> {
             compiling: self.compiling(),
             // It has none.
             loss_scale: 1.0,
+            energy_unknown,
         };
         Report::new(ledger, &end)
     }

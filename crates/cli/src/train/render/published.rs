@@ -143,6 +143,13 @@ impl Published {
             lines
                 .push(format!("ANE utilization: {:.1}% of {PEAK_TFLOPS} TFLOPS", 1e2 * tflops / PEAK_TFLOPS));
         }
+        let energy = &report.measured_energy;
+        lines.push(match energy.joules.zip(energy.watts) {
+            Some((joules, watts)) => {
+                format!("ANE energy:      {:.1} J ({:.2} W), {}", joules.ane, watts.ane, energy.how)
+            }
+            None => format!("ANE energy:      {}", energy.how),
+        });
         lines.push(format!("Total TFLOPS:    {:.2} (ANE+CPU)", flops / (each * 1e9).max(1e-9)));
         lines
     }

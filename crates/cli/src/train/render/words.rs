@@ -2,7 +2,7 @@
 
 use ferrane_train::compiling::Compiling;
 use ferrane_train::metrics::Health;
-use ferrane_train::run::{Event, ModelSummary, Phases, Timing};
+use ferrane_train::run::{Event, MeasuredEnergy, ModelSummary, Phases, Timing};
 use ferrane_train::saturation::SaturationTotal;
 
 use super::demonstration;
@@ -76,6 +76,7 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
             let mut lines = demonstration::finished(*step, *loss, output.as_deref(), target);
             lines.push(shares(&report.shares));
             lines.push(compiled(compiling));
+            lines.extend(drew(&report.measured_energy));
             lines
         }
         Event::Evaluated { step, loss, .. } => {
@@ -93,6 +94,7 @@ pub(super) fn lines(event: &Event) -> Vec<String> {
             lines.extend(took(timing));
             lines.push(shares(&report.shares));
             lines.push(compiled(compiling));
+            lines.extend(drew(&report.measured_energy));
             if !health.is_good() {
                 let Health { faults, recoveries } = health;
                 lines.push(format!("faults   {faults}, made good by {recoveries} recoveries"));
@@ -115,6 +117,18 @@ fn shares(shares: &Phases) -> String {
     ];
     let parts = parts.map(|(what, share)| format!("{what} {:.1} %", 1e2 * share));
     format!("of it    {}", parts.join(", "))
+}
+
+/// What was measured of the machine's energy, if anything was; why not is in the report.
+fn drew(energy: &MeasuredEnergy) -> Option<String> {
+    let (joules, watts) = (energy.joules?, energy.watts?);
+    let parts = [
+        ("Neural Engine", joules.ane, watts.ane),
+        ("CPU", joules.cpu, watts.cpu),
+        ("GPU", joules.gpu, watts.gpu),
+    ];
+    let parts = parts.map(|(part, joules, watts)| format!("{part} {joules:.1} J ({watts:.2} W)"));
+    Some(format!("drew     {} in {:.0} s ({})", parts.join(", "), energy.seconds, energy.how))
 }
 
 /// Which op of which layer saturated, how often, and at which loss scales.

@@ -1,4 +1,4 @@
-/* Compiles a program, evaluates it, and shows what an error looks like.
+/* Compiles a program, evaluates it, reloads its weights, and shows what an error looks like.
  *
  *     cargo build --release -p ferrane-capi
  *     cc -Iinclude examples/capi/example.c -Ltarget/release -lferrane_capi -o example
@@ -62,6 +62,14 @@ int main(int argc, char **argv) {
     check(ferrane_kernel_evaluate(kernel, &x, 1, &y, 1));
     check(ferrane_surface_read(y, values, ELEMENTS));
     printf("y = %g %g %g %g\n", values[0], values[WIDTH], values[2 * WIDTH], values[3 * WIDTH]);
+
+    /* Other weights under the same program. Whether they count, only its results tell. */
+    w[0] = 3;
+    check(ferrane_weights_add_fp16(weights, "@model_path/weights/w.bin", w, CHANNELS * CHANNELS));
+    check(ferrane_kernel_reload(kernel, weights));
+    check(ferrane_kernel_evaluate(kernel, &x, 1, &y, 1));
+    check(ferrane_surface_read(y, values, ELEMENTS));
+    printf("reloaded: the engine computes with the %s weights\n", values[0] == 3 ? "new" : "old");
 
     /* What goes wrong is told, not crashed on: a program with a misspelt op, and a handle that was freed. */
     check(ferrane_kernel_free(kernel));

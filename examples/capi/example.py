@@ -1,4 +1,4 @@
-"""Compiles a program, evaluates it, and shows what an error looks like: examples/capi/example.c in Python.
+"""examples/capi/example.c in Python.
 
     cargo build --release -p ferrane-capi
     python3 examples/capi/example.py target/release/libferrane_capi.so sim
@@ -45,6 +45,7 @@ class Ferrane:
         "kernel_compile": [c_void_p, c_char_p, c_void_p, POINTER(c_void_p)],
         "kernel_port": [c_void_p, c_uint32, c_size_t, POINTER(Port)],
         "kernel_evaluate": [c_void_p, POINTER(c_void_p), c_size_t, POINTER(c_void_p), c_size_t],
+        "kernel_reload": [c_void_p, c_void_p],
         "kernel_free": [c_void_p],
         "surface_new": [c_void_p, c_uint32, c_size_t, POINTER(c_void_p)],
         "surface_write": [c_void_p, POINTER(c_float), c_size_t],
@@ -93,6 +94,14 @@ def main(path, name):
     ferrane.call("kernel_evaluate", kernel, byref(x), 1, byref(y), 1)
     ferrane.call("surface_read", y, values, len(values))
     print("y =", *(f"{values[channel * WIDTH]:g}" for channel in range(CHANNELS)))
+
+    # Other weights under the same program. Whether they count, only its results tell.
+    w[0] = 3
+    ferrane.call("weights_add_fp16", weights, b"@model_path/weights/w.bin", w, len(w))
+    ferrane.call("kernel_reload", kernel, weights)
+    ferrane.call("kernel_evaluate", kernel, byref(x), 1, byref(y), 1)
+    ferrane.call("surface_read", y, values, len(values))
+    print("reloaded: the engine computes with the", "new" if values[0] == 3 else "old", "weights")
 
     # What goes wrong is told, not crashed on: a program with a misspelt op, and a handle that was freed.
     ferrane.call("kernel_free", kernel)

@@ -216,17 +216,16 @@ pub unsafe extern "C" fn ferrane_kernel_compile(
         let engine: Arc<dyn Engine> = handles::find(engine.addr(), "engine")?;
         // SAFETY: the caller's promise.
         let mil = unsafe { string(mil, "mil")? };
-        let files = match weights.is_null() {
-            true => WeightFiles::none(),
-            false => {
-                let weights: Arc<Mutex<WeightFiles>> = handles::find(weights.addr(), "weights")?;
-                weights.lock().unwrap_or_else(PoisonError::into_inner).clone()
-            }
-        };
+        let files = if weights.is_null() { WeightFiles::none() } else { files(weights)? };
         let compiled = compile(engine, mil, &files)?;
         // SAFETY: the caller's promise.
         unsafe { give(kernel, "kernel", Arc::new(compiled)) }
     })
+}
+
+fn files(weights: *mut WeightsHandle) -> Result<WeightFiles, Failure> {
+    let weights: Arc<Mutex<WeightFiles>> = handles::find(weights.addr(), "weights")?;
+    Ok(weights.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
 fn compile(engine: Arc<dyn Engine>, mil: &str, weights: &WeightFiles) -> Result<HeldKernel, Failure> {
@@ -403,6 +402,19 @@ fn surfaces(all: &[*mut SurfaceHandle], argument: &str) -> Result<Vec<Arc<Surfac
     let find =
         |(i, handle): (usize, &*mut SurfaceHandle)| handles::find(handle.addr(), &format!("{argument}[{i}]"));
     all.iter().enumerate().map(find).collect()
+}
+
+/// Puts other weight files under a kernel and loads it again, without compiling it. `weights` holds every file that the program
+/// names, of the same sizes as before. Success does not say that the kernel computes with them: cpu does, while no Neural Engine is known to,
+/// nor does its simulation. Compare what it computes.
+#[unsafe(no_mangle)]
+pub extern "C" fn ferrane_kernel_reload(kernel: *mut KernelHandle, weights: *mut WeightsHandle) -> Status {
+    call(|| {
+        let kernel: Arc<HeldKernel> = handles::find(kernel.addr(), "kernel")?;
+        let files = files(weights)?;
+        let mut loaded = kernel.kernel.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(loaded.reload(&files)?)
+    })
 }
 
 /// Frees a kernel and its slot on the engine. Null is no error.

@@ -127,6 +127,42 @@ fn null_pointers_and_wrong_sizes_are_refused() {
     }
 }
 
+/// A convolution of two channels with a weight file.
+const CONVOLUTION: &CStr = c"program(1.3) { func main<ios18>(tensor<fp16, [1, 2, 1, 64]> x) {
+    tensor<fp16, [2, 2, 1, 1]> w = const()[val = tensor<fp16, [2, 2, 1, 1]>(BLOBFILE(path = string(\"@model_path/w.bin\"), offset = uint64(64)))];
+    tensor<fp16, [1, 2, 1, 64]> y = conv(weight = w, x = x); } -> (y); }";
+
+fn weights(values: &[f32]) -> *mut WeightsHandle {
+    let mut weights = null_mut();
+    // SAFETY: a place for the handle, a C string, and so many numbers.
+    unsafe {
+        assert_eq!(ferrane_weights_new(&raw mut weights), Status::Ok);
+        let (path, values) = (c"@model_path/w.bin".as_ptr(), values);
+        assert_eq!(ferrane_weights_add_fp16(weights, path, values.as_ptr(), values.len()), Status::Ok);
+    }
+    weights
+}
+
+#[test]
+fn weights_to_reload_must_be_all_there_and_as_large() {
+    let mut kernel = null_mut();
+    let (engine, whole) = (engine(), weights(&[1.0; 4]));
+    // SAFETY: a C string, and a place for the handle.
+    let status = unsafe { ferrane_kernel_compile(engine, CONVOLUTION.as_ptr(), whole, &raw mut kernel) };
+    assert_eq!(status, Status::Ok, "{}", last());
+    assert_eq!(ferrane_kernel_reload(kernel, whole), Status::Ok, "{}", last());
+    refused(ferrane_kernel_reload(kernel, null_mut()), Status::InvalidArgument, "`weights` is null");
+    refused(ferrane_kernel_reload(kernel, weights(&[1.0; 3])), Status::Weights, "@model_path/w.bin");
+    let mut none = null_mut();
+    // SAFETY: a place for the handle.
+    assert_eq!(unsafe { ferrane_weights_new(&raw mut none) }, Status::Ok);
+    refused(ferrane_kernel_reload(kernel, none), Status::Weights, "@model_path/w.bin");
+    // It goes on with what it has.
+    assert_eq!(ferrane_kernel_reload(kernel, whole), Status::Ok, "{}", last());
+    assert_eq!(ferrane_kernel_free(kernel), Status::Ok);
+    refused(ferrane_kernel_reload(kernel, whole), Status::InvalidArgument, "it was freed");
+}
+
 #[test]
 fn refusals_of_the_engine_keep_their_kind() {
     let engine = engine();
@@ -138,10 +174,7 @@ fn refusals_of_the_engine_keep_their_kind() {
     refused(compile(c"nonsense"), Status::InvalidProgram, "error[MIL");
     let fp32 = c"program(1.3) { func main<ios18>(tensor<fp32, [1, 2, 1, 64]> x) { tensor<fp32, [1, 2, 1, 64]> y = relu(x = x); } -> (y); }";
     refused(compile(fp32), Status::Compile, "ANECCompile() FAILED");
-    let weight = c"program(1.3) { func main<ios18>(tensor<fp16, [1, 2, 1, 64]> x) {
-        tensor<fp16, [2, 2, 1, 1]> w = const()[val = tensor<fp16, [2, 2, 1, 1]>(BLOBFILE(path = string(\"@model_path/w.bin\"), offset = uint64(64)))];
-        tensor<fp16, [1, 2, 1, 64]> y = conv(weight = w, x = x); } -> (y); }";
-    let status = compile(weight);
+    let status = compile(CONVOLUTION);
     assert!(matches!(status, Status::Weights | Status::Compile), "{status:?}");
     assert!(last().contains("@model_path/w.bin"), "{}", last());
 }

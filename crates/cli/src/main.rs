@@ -11,6 +11,7 @@ mod failure;
 mod files;
 mod generate;
 mod interrupt;
+mod layers;
 mod lines;
 mod mil;
 mod plan;

@@ -1,6 +1,7 @@
 //! `ferrane selftest`: every kernel of a plan on an engine, against the host's fp32.
 
 use std::io::{self, Write as _};
+use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,13 +15,14 @@ use serde_json::{Value, json};
 
 use crate::engine;
 use crate::failure::Failure;
+use crate::layers::Layers;
 use crate::lines;
 use crate::mil::dump::{parameters, tokens};
 use crate::train::args::parse_weights;
 
 /// Run every kernel of a plan on an engine and compare what it computes with fp32 on the host. Exit code 1 if any is off.
 ///
-/// Kernels are tested one by one on equal inputs, with the weights of the first layer. A refusal is a failure of that kernel.
+/// Kernels are tested one by one on equal inputs, with the weights of a layer. A refusal is a failure of that kernel.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// A preset, or a Hugging Face model folder, of which the shape and weights are taken
@@ -32,6 +34,9 @@ pub(crate) struct Args {
     /// streamed, baked, reload (which no Neural Engine is known to heed); without it, the first two
     #[arg(long, value_name = "MODE", value_parser = parse_weights)]
     mode: Option<WeightsMode>,
+    /// The layer whose weights they have; `all` tests them with those of every layer
+    #[arg(long, value_name = "N|all", default_value = "0")]
+    layer: Layers,
     #[command(flatten)]
     engine: engine::EngineFlags,
     /// Tokens in a sequence
@@ -68,6 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let weights = Weights::new(parameters(&args.model, 1)?);
     let config = weights.table().config().clone();
     let tokens = tokens(&config, args.batch, Some(args.seq))?;
+    let layers = args.layer.of(config.layers)?;
     let (engine, title) = args.engine.open(None)?;
     if !args.json {
         writeln!(io::stdout(), "{} on {title}, against fp32\n", args.model)?;
@@ -77,7 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     for &kind in &args.plan.0 {
         let plan = Plan::new(kind, &config, tokens).map_err(Failure::usage)?;
         for &mode in &modes {
-            let tested = one(&engine, &weights, &plan, kind, mode, args.json)?;
+            let tested = one(&engine, &weights, &plan, (kind, mode), layers.clone(), args.json)?;
             all.push(tested);
         }
     }
@@ -99,11 +105,11 @@ fn one(
     engine: &Arc<dyn Engine>,
     weights: &Weights,
     plan: &Plan,
-    kind: PlanKind,
-    mode: WeightsMode,
+    (kind, mode): (PlanKind, WeightsMode),
+    layers: Range<usize>,
     quiet: bool,
 ) -> Result<Tested, Failure> {
-    let kernels = selftest(engine, weights, plan, mode, |_| {}).map_err(Failure::failed)?;
+    let kernels = selftest(engine, weights, plan, mode, layers, |_| {}).map_err(Failure::failed)?;
     if !quiet {
         let table = lines::table(&rows(&kernels));
         writeln!(io::stdout(), "plan {}, weights {mode}\n{table}", kind.name())?;
@@ -114,14 +120,15 @@ fn one(
 /// A line for each output, with those of the same kernel together.
 fn rows(kernels: &[KernelTest]) -> Vec<Vec<String>> {
     let mut rows = vec![
-        ["kernel", "output", "", "max error", "relative", "of rms", "within 1 ulp", "16 ulp", ""]
+        ["kernel", "layer", "output", "", "max error", "relative", "of rms", "within 1 ulp", "16 ulp", ""]
             .map(String::from)
             .to_vec(),
     ];
     for test in kernels {
+        let layer = test.layer.map_or("head".to_owned(), |layer| layer.to_string());
         match &test.result {
             Err(refusal) => {
-                rows.push(vec![test.kernel.into(), String::new(), "FAIL".into(), refusal.clone()])
+                rows.push(vec![test.kernel.into(), layer, String::new(), "FAIL".into(), refusal.clone()])
             }
             Ok(outputs) => {
                 for (output, d) in outputs {
@@ -131,6 +138,7 @@ fn rows(kernels: &[KernelTest]) -> Vec<Vec<String>> {
                     };
                     rows.push(vec![
                         test.kernel.into(),
+                        layer.clone(),
                         output.clone(),
                         if d.passes() { "ok" } else { "FAIL" }.into(),
                         format!("{:.2e}", d.largest),
@@ -155,7 +163,7 @@ fn to_json(tested: &Tested) -> Value {
             });
             outputs.collect::<Vec<_>>()
         });
-        json!({ "kernel": test.kernel, "passes": test.passes(), "outputs": outputs, "refusal": test.result.as_ref().err() })
+        json!({ "kernel": test.kernel, "layer": test.layer, "passes": test.passes(), "outputs": outputs, "refusal": test.result.as_ref().err() })
     };
     let kernels: Vec<Value> = tested.kernels.iter().map(kernel).collect();
     json!({ "plan": tested.plan.name(), "mode": tested.mode.to_string(), "kernels": kernels })

@@ -8,6 +8,7 @@ mod difference;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ferrane_cpu::CpuEngine;
@@ -27,6 +28,8 @@ pub use difference::{Difference, ULP_BUCKETS};
 pub struct KernelTest {
     /// The piece.
     pub kernel: &'static str,
+    /// The layer whose weights it had; none of a piece of the head.
+    pub layer: Option<usize>,
     /// How far each output is from the host's, or the engine's refusal.
     pub result: Result<Vec<(String, Difference)>, String>,
 }
@@ -38,7 +41,7 @@ impl KernelTest {
     }
 }
 
-/// Tests every kernel of `plan` with its weights in `mode`, those of the first layer and of the head. `tell` is called with
+/// Tests every kernel of `plan` with its weights in `mode`, those of each of `layers` and of the head. `tell` is called with
 /// each as it is done. Refusals of the engine are results.
 ///
 /// # Errors
@@ -48,9 +51,11 @@ pub fn selftest(
     weights: &Weights,
     plan: &Plan,
     mode: WeightsMode,
+    layers: Range<usize>,
     mut tell: impl FnMut(&KernelTest),
 ) -> Result<Vec<KernelTest>, RuntimeError> {
-    let bench = Bench { engine: Arc::clone(engine), host: CpuEngine::new(1), weights };
+    let (engine, host) = (Arc::clone(engine), CpuEngine::new(1));
+    let mut bench = Bench { engine, host, weights, layer: 0, serving_all: HashMap::new() };
     let layer: Vec<&Piece> = plan.layer.forward.iter().chain(&plan.layer.backward).collect();
     let loss = match &plan.head.classifier {
         ClassifierPlan::Gradients { loss, .. } => Some(&**loss),
@@ -58,7 +63,8 @@ pub fn selftest(
     };
     let head: Vec<&Piece> = loss.into_iter().chain(plan.head.pieces()).collect();
     let mut tests = Vec::new();
-    for pieces in [layer, head] {
+    for (number, pieces) in layers.map(|n| (Some(n), &layer)).chain([(None, &head)]) {
+        bench.layer = number.unwrap_or_default();
         let mut values = Values::default();
         for piece in pieces {
             let expected = bench.on_host(piece, &mut values)?;
@@ -66,6 +72,7 @@ pub fn selftest(
                 let found = bench.on_engine(piece, mode, &values);
                 let test = KernelTest {
                     kernel: piece.name,
+                    layer: number,
                     result: found.map_err(|error| error.to_string()).map(|found| compared(&expected, &found)),
                 };
                 tell(&test);
@@ -116,6 +123,18 @@ struct Bench<'a> {
     engine: Arc<dyn Engine>,
     host: CpuEngine,
     weights: &'a Weights,
+    /// The layer whose weights are tested with.
+    layer: usize,
+    /// By the names of their pieces.
+    serving_all: HashMap<&'static str, Compiled>,
+}
+
+/// A kernel, and where inputs lie in its only one, if they share it.
+struct Compiled {
+    kernel: Box<dyn Kernel>,
+    packed: Vec<PackedInput>,
+    /// Its weights are inputs, so that it serves all layers.
+    serves_all: bool,
 }
 
 impl Bench<'_> {
@@ -137,9 +156,23 @@ impl Bench<'_> {
     }
 
     /// The outputs of the same piece on the engine.
-    fn on_engine(&self, piece: &Piece, mode: WeightsMode, values: &Values) -> Result<Elements, RuntimeError> {
-        let engine = &*self.engine;
-        let (mut kernel, packed) = self.kernel(piece, mode)?;
+    fn on_engine(
+        &mut self,
+        piece: &Piece,
+        mode: WeightsMode,
+        values: &Values,
+    ) -> Result<Elements, RuntimeError> {
+        let compiled = self.serving_all.remove(piece.name);
+        let mut compiled = compiled.map_or_else(|| self.compile(piece, mode), Ok)?;
+        let outputs = self.run(piece, &mut compiled, values)?;
+        if compiled.serves_all {
+            self.serving_all.insert(piece.name, compiled);
+        }
+        Ok(outputs)
+    }
+
+    fn run(&self, piece: &Piece, compiled: &mut Compiled, values: &Values) -> Result<Elements, RuntimeError> {
+        let (engine, Compiled { kernel, packed, .. }) = (&*self.engine, compiled);
         let ports = kernel.inputs().iter().chain(kernel.outputs());
         let most = match engine.profile().ports.equal_allocation.value {
             true => ports.map(Port::bytes).max().unwrap_or(0),
@@ -157,21 +190,16 @@ impl Bench<'_> {
                 let given = given(&port.name, port.shape)?;
                 surface.write(|elements| elements.copy_from_slice(&given))?;
             }
-            for part in &packed {
+            for part in packed.iter() {
                 let given = given(&part.name, part.shape)?;
                 Part::of(part).put(&given, &surface)?;
             }
             inputs.push(surface);
         }
-        evaluate(engine, &mut *kernel, &inputs, most)
+        evaluate(engine, &mut **kernel, &inputs, most)
     }
 
-    /// A kernel, and where inputs lie in its only one, if they share it.
-    fn kernel(
-        &self,
-        piece: &Piece,
-        mode: WeightsMode,
-    ) -> Result<(Box<dyn Kernel>, Vec<PackedInput>), RuntimeError> {
+    fn compile(&self, piece: &Piece, mode: WeightsMode) -> Result<Compiled, RuntimeError> {
         let engine = &*self.engine;
         let baked = match mode {
             WeightsMode::Streamed => None,
@@ -181,7 +209,8 @@ impl Bench<'_> {
         };
         let Some(baked) = baked.filter(BakedPiece::has_weights) else {
             let (lowered, _) = streamed(piece, engine.profile())?;
-            return Ok((engine.compile(&lowered.program, &WeightFiles::none())?, lowered.packed));
+            let kernel = engine.compile(&lowered.program, &WeightFiles::none())?;
+            return Ok(Compiled { kernel, packed: lowered.packed, serves_all: true });
         };
         let files = |factor: f32| {
             baked.files(&|name| {
@@ -196,15 +225,15 @@ impl Bench<'_> {
         if mode == WeightsMode::Reload {
             kernel.reload(&files(1.0)?, ReloadWay::Files)?;
         }
-        Ok((kernel, baked.packed().to_vec()))
+        Ok(Compiled { kernel, packed: baked.packed().to_vec(), serves_all: false })
     }
 
-    /// A weight of the first layer or the head, as fp16 holds it.
+    /// A weight of the layer or the head, as fp16 holds it.
     fn weight(&self, name: &str) -> Option<Vec<f32>> {
         let table = self.weights.table();
         let role = LayerRole::ALL.into_iter().find(|role| role.weight_name() == name);
         let param = match role {
-            Some(role) => table.layer(0, role),
+            Some(role) => table.layer(self.layer, role),
             None if name == names::FINAL_NORM => table.final_norm(),
             None if name == names::CLASSIFIER => table.classifier(),
             None => return None,

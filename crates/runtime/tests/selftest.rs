@@ -20,7 +20,7 @@ use ferrane_sim::{Numerics, SimEngine};
 
 fn config() -> ModelConfig {
     ModelConfig {
-        layers: 1,
+        layers: 2,
         dim: 32,
         hidden: 48,
         heads: 4,
@@ -39,7 +39,7 @@ fn test(engine: &Arc<dyn Engine>, kind: PlanKind, mode: WeightsMode) -> Vec<Kern
     let weights = Weights::new(Parameters::init(&config(), 1).unwrap());
     let plan = Plan::new(kind, &config(), Tokens { batch: 1, seq: 64 }).unwrap();
     let mut told = 0;
-    let tests = selftest(engine, &weights, &plan, mode, |_| told += 1).unwrap();
+    let tests = selftest(engine, &weights, &plan, mode, 0..1, |_| told += 1).unwrap();
     assert_eq!(told, tests.len());
     tests
 }
@@ -64,6 +64,25 @@ fn the_simulated_chips_pass_every_plan_and_mode() {
         }
     }
     assert_passes(&test(&sim("m1", Numerics::Faithful), PlanKind::Fused, WeightsMode::Streamed), "m1");
+}
+
+/// Kernels whose weights are inputs are compiled once for all layers, others for each.
+#[test]
+fn every_layer_is_tested_with_its_own_weights() {
+    for (mode, compiles) in [(WeightsMode::Streamed, 6), (WeightsMode::Baked, 11)] {
+        let weights = Weights::new(Parameters::init(&config(), 1).unwrap());
+        let plan = Plan::new(PlanKind::Six, &config(), Tokens { batch: 1, seq: 64 }).unwrap();
+        let engine = sim("m4", Numerics::Fast);
+        let tests = selftest(&engine, &weights, &plan, mode, 0..2, |_| ()).unwrap();
+        assert_eq!(
+            tests.iter().map(|test| test.layer).collect::<Vec<_>>(),
+            [[Some(0); 6], [Some(1); 6]].concat()
+        );
+        assert_passes(&tests, "both layers");
+        // Equal inputs, other weights.
+        assert_ne!(tests[0].result, tests[6].result);
+        assert_eq!(engine.usage().compiles, compiles, "{mode}");
+    }
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -19,6 +18,7 @@ use ferrane_model::{LayerRole, ModelConfig, Parameters, Preset, hf};
 
 use super::source::MODEL_FILE;
 use crate::failure::Failure;
+use crate::layers::Layers;
 use crate::profile::built_in as profile;
 
 /// Write the kernels of a model as folders with model.mil and weights/.
@@ -58,23 +58,6 @@ pub(crate) struct Args {
     seed: u64,
 }
 
-#[derive(Clone, Copy)]
-enum Layers {
-    One(usize),
-    All,
-}
-
-impl FromStr for Layers {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "all" => Ok(Self::All),
-            number => number.parse().map(Self::One).map_err(|_| "write a layer's number or all".into()),
-        }
-    }
-}
-
 #[derive(Clone, Copy, ValueEnum)]
 enum Cut {
     /// Training in six kernels a layer
@@ -98,17 +81,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let profile = profile(&args.chip)?;
     let parameters = parameters(&args.model, args.seed)?;
     let config = parameters.config().clone();
-    let layers = match args.layer {
-        Layers::One(layer) if layer >= config.layers => {
-            let (count, last) = (config.layers, config.layers - 1);
-            return Err(Failure::Usage(format!(
-                "`layer` {layer}: the model has {count} layers, 0 to {last}"
-            )));
-        }
+    let numbers = args.layer.of(config.layers)?;
+    let layers: Vec<_> = match args.layer {
         Layers::One(layer) => vec![(layer, args.out.clone())],
         // Kernels whose weights are inputs serve all layers.
         Layers::All if args.mode == Mode::Streamed => vec![(0, args.out.clone())],
-        Layers::All => (0..config.layers).map(|n| (n, args.out.join(format!("layer-{n}")))).collect(),
+        Layers::All => numbers.map(|n| (n, args.out.join(format!("layer-{n}")))).collect(),
     };
     let tokens = tokens(&config, args.batch, args.seq)?;
     let pieces = match args.plan {

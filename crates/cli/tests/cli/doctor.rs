@@ -78,8 +78,12 @@ fn a_self_test_passes_on_what_is_right_and_fails_on_what_is_not() {
     );
     let ulps = kernel["outputs"][0]["difference"]["ulps"].as_array().unwrap();
     assert_eq!(ulps.len(), said["ulps_up_to"].as_array().unwrap().len());
-    for (line, needle) in [("selftest --plan seven", "fused-recompute, all"), ("selftest --seq 0", "`seq` 0")]
-    {
+    for (line, needle) in [
+        ("selftest --plan seven", "fused-recompute, all"),
+        ("selftest --seq 0", "`seq` 0"),
+        ("selftest --layer 99", "`layer` 99: the model has"),
+        ("selftest --layer first", "write a layer's number or all"),
+    ] {
         let refused = bench.run(line);
         assert!(refused.code == Some(2) && refused.stderr.contains(needle), "{line}: {}", refused.stderr);
     }

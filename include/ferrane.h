@@ -138,6 +138,11 @@ ferrane_status ferrane_surface_free(ferrane_surface *surface);
  * point to as many handles as their counts say. */
 ferrane_status ferrane_kernel_evaluate(ferrane_kernel *kernel, ferrane_surface *const *inputs, size_t input_count, ferrane_surface *const *outputs, size_t output_count);
 
+/* Puts other weight files under a kernel and loads it again, without compiling it. weights holds every file
+ * that the program names, of the same sizes as before. Success does not say that the kernel computes with
+ * them: cpu does, while no Neural Engine is known to, nor does its simulation. Compare what it computes. */
+ferrane_status ferrane_kernel_reload(ferrane_kernel *kernel, ferrane_weights *weights);
+
 /* Frees a kernel and its slot on the engine. Null is no error. */
 ferrane_status ferrane_kernel_free(ferrane_kernel *kernel);
 

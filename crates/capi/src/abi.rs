@@ -10,7 +10,7 @@ use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ferrane_cpu::CpuEngine;
-use ferrane_engine::{Engine, Port, Profile, Surface, WeightFiles};
+use ferrane_engine::{Engine, Port, Profile, ReloadWay, Surface, WeightFiles};
 use ferrane_mil::blob::BlobWriter;
 use ferrane_mil::{DType, text, verify};
 use ferrane_sim::{Numerics, SimEngine};
@@ -413,7 +413,7 @@ pub extern "C" fn ferrane_kernel_reload(kernel: *mut KernelHandle, weights: *mut
         let kernel: Arc<HeldKernel> = handles::find(kernel.addr(), "kernel")?;
         let files = files(weights)?;
         let mut loaded = kernel.kernel.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(loaded.reload(&files)?)
+        Ok(loaded.reload(&files, ReloadWay::Files)?)
     })
 }
 

@@ -88,10 +88,8 @@ impl World {
     }
 
     /// The chip that computes. All worlds of a process have the same: it is the machine's.
-    #[must_use]
-    pub fn with_chip(self, profile: Profile) -> Self {
+    pub fn set_chip(&self, profile: Profile) {
         neural::set_chip(profile);
-        self
     }
 
     /// The folder for temporary files.

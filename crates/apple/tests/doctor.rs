@@ -35,13 +35,13 @@ fn examination(
 #[test]
 fn the_doctor_finds_through_either_door_what_it_finds_on_the_simulation() {
     const CLIENT: &str = "the client";
-    let _machine = World::enter();
+    let machine = World::enter();
     for alphabetical in [true, false] {
         let chip = chip(alphabetical);
         let simulated = examination(None, |_| Arc::new(SimEngine::new(chip.clone(), 1)));
         let through = examination(Some(CLIENT), |door| {
             // A new process for each probe, as far as the chip can tell.
-            let _world = World::enter().with_chip(chip.clone());
+            machine.set_chip(chip.clone());
             let door = if door.is_some() { DOORS[1] } else { DOORS[0] };
             let engine = AneEngine::open(unguarded(m4()).unwrap(), &setup(door)).unwrap();
             Arc::new(engine)

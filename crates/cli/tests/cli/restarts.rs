@@ -162,9 +162,9 @@ fn a_program_found_through_path_restarts_itself() {
     assert_eq!(metrics(&bench, "runs/a")[39]["restarts"], 3);
 }
 
-/// The settings file's shape needs 13 programs for a first step and 10 after each update, so that a process makes two
+/// The settings file's shape needs 12 programs for a first step and 10 after each update, so that a process makes two
 /// steps.
-const BUDGET: &str = "--compile-budget 24";
+const BUDGET: &str = "--compile-budget 23";
 
 #[test]
 fn a_model_with_baked_weights_is_the_same_however_often_its_process_is_replaced() {
@@ -172,7 +172,7 @@ fn a_model_with_baked_weights_is_the_same_however_often_its_process_is_replaced(
     bench.ok("train tiny.toml --weights baked --out whole --quiet");
     let whole = bench.read("whole/model/model.safetensors");
     let line = &metrics(&bench, "whole")[11];
-    assert_eq!((line["restarts"].as_u64(), line["compiles"].as_u64()), (Some(0), Some(3 + 12 * 10)));
+    assert_eq!((line["restarts"].as_u64(), line["compiles"].as_u64()), (Some(0), Some(2 + 12 * 10)));
 
     let often =
         bench.ok(&format!("train tiny.toml --weights baked --out often {BUDGET} --telemetry published"));
@@ -182,7 +182,7 @@ fn a_model_with_baked_weights_is_the_same_however_often_its_process_is_replaced(
     assert_eq!(metrics(&bench, "often")[11]["restarts"], 5);
     let report = report(&bench, "often");
     let counted = ["processes", "restarts", "compiles"].map(|key| report[key].as_u64());
-    assert_eq!(counted, [6, 5, 6 * 3 + 12 * 10].map(Some), "{report}");
+    assert_eq!(counted, [6, 5, 6 * 2 + 12 * 10].map(Some), "{report}");
     assert!(often.stderr.contains("ANE energy:      not measured: the engine is cpu"), "{}", often.stderr);
     // New processes go on with the lines for the dashboard.
     let lines = often.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -283,7 +283,7 @@ fn what_cannot_work_is_refused_with_what_would() {
         }
     };
     // A budget that no step fits would restart for ever.
-    refused("--weights baked --compile-budget 12", &["`compile-budget` is 12", "13 programs", "at least 13"]);
+    refused("--weights baked --compile-budget 11", &["`compile-budget` is 11", "12 programs", "at least 12"]);
     assert!(!bench.path("none").exists());
     refused("--weights reload --engine sim", &["does not take reloaded weights", "--weights baked"]);
 }

@@ -31,7 +31,7 @@ pub struct ModelSummary {
     pub weights: WeightsMode,
     /// Floating-point operations of a micro-batch.
     pub flops: u64,
-    /// Those on the engine, for the plan whose count was published.
+    /// Those on the engine, for the plan whose count was published and the one with the same ops.
     pub engine_flops: Option<u64>,
 }
 
@@ -52,7 +52,8 @@ impl ModelSummary {
             kernels_with_weights,
             weights: settings.weights,
             flops: flops.total(),
-            engine_flops: (settings.plan == PlanChoice::Six).then(|| flops.on_engine()),
+            engine_flops: matches!(settings.plan, PlanChoice::Six | PlanChoice::Five)
+                .then(|| flops.on_engine()),
         }
     }
 }

@@ -141,7 +141,7 @@ impl GemmStep {
         }
     }
 
-    /// Products are cut so that each thread reads a part of the larger operand.
+    /// Products are cut so that each thread reads a part of the larger operand: of weights, mostly, which no cache holds.
     fn is_cut_by_rows(&self) -> bool {
         self.m > self.n && !self.is_turned()
     }

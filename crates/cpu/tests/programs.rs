@@ -123,6 +123,25 @@ fn what_a_causal_mask_excludes_changes_nothing() {
     }
 }
 
+/// Rows of shares times values with their channels as rows: few rows, many columns, and blocks of rows that end early.
+#[test]
+fn blocks_of_a_product_that_is_computed_turned_stay_in_their_rows() {
+    let (positions, channels) = (100, 210);
+    let mut b = builder();
+    let input = |b: &mut ferrane_mil::Builder, name: &str, rows: usize| {
+        b.input(name, TensorType::new(ferrane_mil::DType::Fp32, [1, 1, rows, positions]))
+    };
+    let (scores, v) = (input(&mut b, "scores", positions), input(&mut b, "v", channels));
+    let mask: Vec<f32> =
+        (0..positions * positions).map(|i| if i % positions > i / positions { -1e4 } else { 0.0 }).collect();
+    let mask = b.constant("mask", Constant::fp32_tensor([1, 1, positions, positions], mask));
+    let masked = b.add(scores, mask).unwrap();
+    let p = b.softmax(masked, -1).unwrap();
+    let o = b.matmul(p, v, false, true).unwrap();
+    let after = b.unary(Opcode::Square, v).unwrap();
+    check(&b.finish(&[o, after]), 9, false);
+}
+
 #[test]
 fn what_lies_where_a_causal_mask_excludes_is_not_read() {
     let (heads, size, positions) = (2, 4, 150);

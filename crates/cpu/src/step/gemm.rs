@@ -167,14 +167,14 @@ impl GemmStep {
         }
     }
 
-    /// Moves a turned product to its place.
-    fn turn(&self, scratch: &mut Scratch, c: *mut f32, width: usize, tile: Run) {
-        let from = Plane { at: scratch.product.as_mut_ptr(), row: 1, column: self.m };
+    /// Moves a part of a product that was turned to its place.
+    fn turn(&self, scratch: &mut Scratch, c: *mut f32, height: usize, width: usize, tile: Run) {
+        let from = Plane { at: scratch.product.as_mut_ptr(), row: 1, column: height };
         let to = Plane { at: c, row: self.c.row, column: 1 };
         let (a, b) = (Place::Operand(0), Place::Operand(1));
         let instruction = Instruction { code: Code::Move, to: b, a, b: a, per_row: false };
         let operands = [from, to];
-        let part = Tile::of_operands(self.m, width, &operands);
+        let part = Tile::of_operands(height, width, &operands);
         #[allow(unsafe_code, reason = "the interpreter works on addresses")]
         // SAFETY: the product lies in this thread's scratch, and it goes to the part of the result that this thread alone
         // writes; no register is used.
@@ -197,7 +197,7 @@ impl GemmStep {
         let (height, width) = (rows.len(), columns.len());
         let c = bases.at(self.c.buffer, c + rows.start * self.c.row + columns.start * self.c.column);
         let (to, row, column) = match self.is_turned() {
-            true => (scratch.product.as_mut_ptr(), 1, self.m),
+            true => (scratch.product.as_mut_ptr(), 1, height),
             false => (c, self.c.row, self.c.column),
         };
         #[allow(unsafe_code, reason = "the product works on addresses")]
@@ -228,7 +228,7 @@ impl GemmStep {
             );
         }
         if self.is_turned() {
-            self.turn(scratch, c, width, tile);
+            self.turn(scratch, c, height, width, tile);
         }
         if self.round != Round::Keep {
             self.round(c, height, width, tile);

@@ -326,8 +326,7 @@ fn overflowed(values: &[f32]) -> bool {
         // NaN is not below anything. Without a short cut, so that a block is one vector loop.
         block.iter().fold(true, |within, x| within & (x.abs() < LARGEST))
     };
-    let blocks: Vec<&[f32]> = values.chunks(BLOCK).collect();
-    !ferrane_team::map(blocks.len(), |block| within(blocks[block])).into_iter().all(|within| within)
+    ferrane_team::map(values.chunks(BLOCK), |_, block| within(block)).contains(&false)
 }
 
 fn bound(piece: &CompiledPiece, port: &Port, values: &Values) -> Result<Surface, RuntimeError> {

@@ -1,10 +1,6 @@
 //! A model that can be trained: forward and backward passes over a plan, gradients into a flat arena.
 
-use std::{
-    ops::Range,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::{ops::Range, sync::Arc, time::Instant};
 
 use ferrane_engine::{Engine, Surface};
 use ferrane_model::{
@@ -349,11 +345,8 @@ impl TrainingModel {
             let grads = grads.chunks_mut(rows * x.shape()[1]).enumerate();
             grads.map(move |(part, grads)| (*dy, *x, part * rows, grads))
         });
-        let parts: Vec<_> = parts.map(|part| Mutex::new(Some(part))).collect();
-        let done = ferrane_team::map(parts.len(), |part| {
-            let part = parts[part].lock().unwrap_or_else(PoisonError::into_inner).take();
-            part.map_or(Ok(()), |(dy, x, first, grads)| weight_gradient(dy, x, first, grads, write))
-        });
+        let done =
+            ferrane_team::map(parts, |_, (dy, x, first, grads)| weight_gradient(dy, x, first, grads, write));
         done.into_iter().collect::<Result<(), _>>()?;
         for (role, value) in &self.direct {
             accumulate(&values[value], &mut grads[table.layer(layer, *role).range()], write, 1.0)?;

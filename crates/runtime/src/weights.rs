@@ -123,7 +123,7 @@ impl WeightSurfaces {
     /// Renews the staged copies after the arena changed.
     pub(crate) fn renew(&self) -> Result<(), RuntimeError> {
         let arena = self.weights.arena.read();
-        ferrane_team::map(self.staged.len(), |i| stage(&self.staged[i], &arena)).into_iter().collect()
+        ferrane_team::map(&self.staged, |_, staged| stage(staged, &arena)).into_iter().collect()
     }
 }
 

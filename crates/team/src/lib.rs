@@ -89,12 +89,13 @@ pub fn each_of<T: Send>(parts: impl IntoIterator<Item = T>, f: impl Fn(usize, T)
     });
 }
 
-/// What `f` gives for each of `0..items`, which are shared out among the team.
+/// What `f(item, part)` gives for each of `parts`, which are shared out among the team.
 ///
 /// # Panics
 /// As [`each`].
-pub fn map<R: Send>(items: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
-    let mut results: Vec<Option<R>> = (0..items).map(|_| None).collect();
-    each_of(&mut results, |item, result| *result = Some(f(item)));
+pub fn map<T: Send, R: Send>(parts: impl IntoIterator<Item = T>, f: impl Fn(usize, T) -> R + Sync) -> Vec<R> {
+    let parts: Vec<T> = parts.into_iter().collect();
+    let mut results: Vec<Option<R>> = parts.iter().map(|_| None).collect();
+    each_of(parts.into_iter().zip(&mut results), |item, (part, result)| *result = Some(f(item, part)));
     results.into_iter().flatten().collect()
 }

@@ -7,8 +7,7 @@ use super::BLOCK;
 /// Euclidean norm of `grads`, summed in f64. Infinite or NaN when an element is, which is how an overflow shows.
 pub fn global_norm(grads: &[f32]) -> f64 {
     let arch = Arch::new();
-    let block = |i: usize| &grads[i * BLOCK..grads.len().min((i + 1) * BLOCK)];
-    let sums = ferrane_team::map(grads.len().div_ceil(BLOCK), |i| arch.dispatch(SumOfSquares(block(i))));
+    let sums = ferrane_team::map(grads.chunks(BLOCK), |_, block| arch.dispatch(SumOfSquares(block)));
     sums.iter().sum::<f64>().sqrt()
 }
 

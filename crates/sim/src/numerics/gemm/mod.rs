@@ -167,12 +167,12 @@ impl Prepared {
     }
 }
 
-/// How many of `items` each of `parts` takes.
 /// What `f` gives for each item, by a team if there are several `parts`.
 fn map<R: Send>(items: usize, parts: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
-    if parts > 1 { ferrane_team::map(items, f) } else { (0..items).map(f).collect() }
+    if parts > 1 { ferrane_team::map(0..items, |_, item| f(item)) } else { (0..items).map(f).collect() }
 }
 
+/// How many of `items` each of `parts` takes.
 fn share(items: usize, parts: usize) -> usize {
     items.div_ceil(parts.max(1)).max(1)
 }

@@ -39,8 +39,8 @@ pub enum Numerics {
 pub struct Options {
     /// How values are kept between ops.
     pub numerics: Numerics,
-    /// Into how many parts work is split; at least one is used. Parts run on the rayon pool in whose thread
-    /// [`Executable::run`] is called, else on the global one. Results do not depend on this number.
+    /// How many threads work at a time; at least one does. The thread that calls [`Executable::run`] leads a team of the rayon
+    /// pool it is in, else of the global one. Results do not depend on this number.
     pub threads: usize,
     /// Where intermediate values are.
     pub workspace: Workspace,

@@ -3,9 +3,9 @@
 //! [`Executable::compile`] lowers a function to a graph of few kinds of nodes (`graph`), in which reshapes, slices and
 //! transposes are strided views; computes what is constant (`fold`); gives every node a place, in an output or in its
 //! part of a concatenation where possible (`place`); joins elementwise nodes and reductions into loops (`fuse`); and
-//! resolves everything to steps over one arena (`plan`). [`Executable::run`] only runs the steps: it allocates nothing
-//! once every thread has run its first product. Ops without a kernel of their own are computed by the reference
-//! interpreter (`step::reference`), which does allocate.
+//! resolves everything to steps over one arena (`plan`). [`Executable::run`] takes an arena from its workspace, gathers a
+//! team if there is none around it, and runs the steps, which allocate nothing once every thread has run its first
+//! product. Ops without a kernel of their own are computed by the reference interpreter (`step::reference`), which does.
 //!
 //! Invariants: a step never writes memory that another of its operands reads; every element is computed whole by one
 //! thread in one order, so results depend neither on the number of threads nor on their timing.

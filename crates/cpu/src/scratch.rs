@@ -49,8 +49,8 @@ pub(crate) fn split(
     }
     let parts = (scratch.len() * PARTS).min(items);
     ferrane_team::each(parts, |member, part| {
-        // A team can have more members than this function was compiled for.
         let range = items * part / parts..items * (part + 1) / parts;
+        // A team can have more members than this function was compiled for.
         f(range, &mut of(member % scratch.len()));
     });
 }

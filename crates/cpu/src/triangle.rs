@@ -81,14 +81,15 @@ impl Triangles {
     pub(crate) fn parts(&self, graph: &Graph, node: usize, a: &View, b: &View) -> Option<Vec<Part>> {
         let [.., m, n] = graph.nodes[node].shape[..] else { return None };
         let k = a.shape[a.shape.len() - 1];
-        let extent = match (self.zeros(graph, a), self.zeros(graph, b)) {
+        let zeros = (self.zeros(graph, a), self.zeros(graph, b));
+        let extent = match zeros {
             (Some(_), _) => m,
             (None, Some(_)) => n,
             (None, None) if self.unread[node] => m,
             (None, None) => return None,
         };
         let blocks = (0..extent).step_by(BLOCK).map(|first| first..extent.min(first + BLOCK));
-        let part = |block: Range<usize>| match (self.zeros(graph, a), self.zeros(graph, b)) {
+        let part = |block: Range<usize>| match zeros {
             (Some(Zeros::Above), _) => Part { depth: 0..block.end, rows: block, columns: 0..n },
             (Some(Zeros::Below), _) => Part { depth: block.start..k, rows: block, columns: 0..n },
             (None, Some(Zeros::Above)) => Part { depth: block.start..k, rows: 0..m, columns: block },

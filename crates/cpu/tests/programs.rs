@@ -28,6 +28,11 @@ fn rope(b: &mut ferrane_mil::Builder, x: ValueId, cos: ValueId, sin: ValueId) ->
     b.concat(&[low, high], 2).unwrap()
 }
 
+/// What is added to scores, so that no position sees a later one.
+fn causal_mask(positions: usize) -> Vec<f32> {
+    (0..positions * positions).map(|i| if i % positions > i / positions { -1e4 } else { 0.0 }).collect()
+}
+
 /// Attention of `heads` heads of `size` over `positions`, with decomposed softmax when asked.
 fn attention(heads: usize, size: usize, positions: usize, decomposed: bool) -> Function {
     let mut b = builder();
@@ -44,8 +49,7 @@ fn attention(heads: usize, size: usize, positions: usize, decomposed: bool) -> F
         weight(&mut b, "cos", &[1, 1, size / 2, positions]),
         weight(&mut b, "sin", &[1, 1, size / 2, positions]),
     );
-    let mask: Vec<f32> =
-        (0..positions * positions).map(|i| if i % positions > i / positions { -1e4 } else { 0.0 }).collect();
+    let mask = causal_mask(positions);
     let mask = b.constant("mask", Constant::fp16_tensor([1, 1, positions, positions], &mask));
     let n = rms_norm(&mut b, x, gamma);
     let mut heads_of = |b: &mut ferrane_mil::Builder, name: &str| {
@@ -92,8 +96,7 @@ fn causal_attention(heads: usize, size: usize, positions: usize, taps: bool) -> 
         b.input(name, TensorType::new(ferrane_mil::DType::Fp32, [1, heads, size, positions]))
     };
     let (q, k, v, d_o) = (input(&mut b, "q"), input(&mut b, "k"), input(&mut b, "v"), input(&mut b, "d_o"));
-    let mask: Vec<f32> =
-        (0..positions * positions).map(|i| if i % positions > i / positions { -1e4 } else { 0.0 }).collect();
+    let mask = causal_mask(positions);
     let mask = b.constant("mask", Constant::fp32_tensor([1, 1, positions, positions], mask));
     let scores = b.matmul(q, k, true, false).unwrap();
     let masked = b.add(scores, mask).unwrap();
@@ -132,8 +135,7 @@ fn blocks_of_a_product_that_is_computed_turned_stay_in_their_rows() {
         b.input(name, TensorType::new(ferrane_mil::DType::Fp32, [1, 1, rows, positions]))
     };
     let (scores, v) = (input(&mut b, "scores", positions), input(&mut b, "v", channels));
-    let mask: Vec<f32> =
-        (0..positions * positions).map(|i| if i % positions > i / positions { -1e4 } else { 0.0 }).collect();
+    let mask = causal_mask(positions);
     let mask = b.constant("mask", Constant::fp32_tensor([1, 1, positions, positions], mask));
     let masked = b.add(scores, mask).unwrap();
     let p = b.softmax(masked, -1).unwrap();
